@@ -1,0 +1,69 @@
+# Everything on a fresh machine with Python 3.11+ and make: `make run`, `make test`.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEBIAN := chromium postgresql
+RUN := runs/mobilenet_v2-hifive1
+
+.PHONY: run venv venv-dev debian lint types contracts test test-all bench readme lock clean
+
+run: venv
+	$(BIN)/bqsearch run --model mobilenet_v2 --target hifive1 $(if $(wildcard $(RUN)/*),--resume)
+
+venv: $(VENV)/.run
+venv-dev: $(VENV)/.dev
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: requirements.lock pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.run
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	touch $@
+
+# Tests that need a missing package are skipped by its name.
+debian:
+	@missing=""; for package in $(DEBIAN); do dpkg -s $$package >/dev/null 2>&1 || missing="$$missing $$package"; done; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "installing Debian packages:$$missing"; \
+	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing; } >/dev/null \
+	    || echo "could not install:$$missing; the tests that need them are skipped"; \
+	else echo "Debian packages missing:$$missing; the tests that need them are skipped"; fi
+
+lint: venv-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: venv-dev
+	$(BIN)/mypy
+
+contracts: venv-dev
+	$(BIN)/lint-imports
+
+test: venv-dev debian lint types contracts
+	$(BIN)/pytest -m "not slow"
+
+test-all: venv-dev debian lint types contracts
+	$(BIN)/pytest
+
+bench: venv-dev
+	$(BIN)/python benchmarks/search_speed.py
+
+# Runs the command in the README and puts what it prints and draws there.
+readme: venv-dev
+	$(BIN)/python benchmarks/readme.py
+
+lock: venv-dev
+	$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --extra build --output-file requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --extra build --extra dev --extra keras --extra postgres --constraint requirements.lock --output-file requirements-dev.lock
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

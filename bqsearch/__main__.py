@@ -1,0 +1,5 @@
+"""`python -m bqsearch`."""
+
+from bqsearch.cli import main
+
+main()

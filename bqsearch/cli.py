@@ -1,0 +1,250 @@
+"""The command line: wiring only."""
+
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bqsearch.errors import BqsearchError
+
+EXIT_ERROR, EXIT_NOTHING_FITS, EXIT_INTERRUPTED = 1, 3, 130
+
+app = typer.Typer(
+    name="bqsearch",
+    help="Search for the smallest versions of a trained network that really fit and run on a microcontroller.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _option(text: str, *, default: str = "", metavar: str | None = None) -> Any:
+    """An option whose default stands in the study or the spec, and so only in words here."""
+    shown = f"{text} [dim]\\[default: {default}][/dim]" if default else text
+    return typer.Option(help=shown, metavar=metavar, show_default=False)
+
+
+Model = Annotated[str | None, _option("Built-in model or .tflite file.", metavar="NAME|FILE")]
+Data = Annotated[
+    str | None,
+    _option(
+        "Built-in data set, .npz (x_train, y_train, x_test, y_test) or folder of class folders.",
+        default="the built-in model's own",
+        metavar="NAME|PATH",
+    ),
+]
+Normalize = Annotated[
+    str | None,
+    _option("The model's real input is (pixel - MEAN) / STD.", default="pixels as they are", metavar="MEAN,STD"),
+]
+Target = Annotated[str | None, _option("Board, or TOML file that describes one.", metavar="NAME|FILE")]
+Study = Annotated[str | None, _option("Study, or TOML file; options given beside it win.", metavar="NAME|FILE")]
+Objectives = Annotated[
+    str | None, _option("What to search for, two or more.", default="accuracy,flash,ram", metavar="A,B,...")
+]
+MaxDrop = Annotated[
+    float | None,
+    _option("Accuracy that may be lost against the int8 baseline, percentage points.", default="1.0", metavar="POINTS"),
+]
+MaxFlash = Annotated[str | None, _option("Limit of flash: bytes, or 64K, 1M.", default="the board's", metavar="BYTES")]
+MaxRam = Annotated[str | None, _option("Limit of RAM: bytes, or 12K.", default="the board's", metavar="BYTES")]
+Trials = Annotated[int | None, _option("Trials in all, resumed ones included.", default="200", metavar="COUNT")]
+Timeout = Annotated[
+    float | None, _option("Begin no trial after this much searching.", default="none", metavar="SECONDS")
+]
+Sampler = Annotated[str | None, _option("Who proposes after the first sweep.", default="lagrange", metavar="NAME")]
+Seed = Annotated[int | None, _option("The same seed gives the same front.", default="0", metavar="N")]
+Out = Annotated[Path | None, _option("Output folder.", default="runs/STUDY", metavar="DIR")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in the output folder.")]
+TrackingUri = Annotated[
+    str | None,
+    _option("MLflow server or store; `none` tracks nothing.", default="SQLite in the output folder", metavar="URI"),
+]
+Storage = Annotated[
+    str | None,
+    _option(
+        "Database for the trials, postgresql://USER@HOST/DB or sqlite:///FILE.",
+        default="journal file in the output folder",
+        metavar="URL",
+    ),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but warnings and errors.")]
+Json = Annotated[bool, typer.Option("--json", help="Print front.json on standard output, and nothing else there.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show an error's traceback.")]
+
+
+class Kind(StrEnum):
+    """What `bqsearch list` lists."""
+
+    models = "models"
+    targets = "targets"
+    schemes = "schemes"
+    objectives = "objectives"
+    datasets = "datasets"
+    samplers = "samplers"
+    studies = "studies"
+
+
+@app.command()
+def run(
+    model: Model = None,
+    data: Data = None,
+    normalize: Normalize = None,
+    target: Target = None,
+    study: Study = None,
+    objectives: Objectives = None,
+    max_drop: MaxDrop = None,
+    max_flash: MaxFlash = None,
+    max_ram: MaxRam = None,
+    trials: Trials = None,
+    timeout: Timeout = None,
+    sampler: Sampler = None,
+    seed: Seed = None,
+    out: Out = None,
+    resume: Resume = False,
+    tracking_uri: TrackingUri = None,
+    storage: Storage = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Search a model for a board, and leave a Pareto front with files.
+
+    Names that may be given: `bqsearch list models`, `targets`, `datasets`, ... Exit status: 0 with a front, 1 on an
+    error, 3 where nothing fits, 130 after Ctrl-C (what has been found is kept).
+    """
+    with errors_in_one_line(debug):
+        from bqsearch import session
+        from bqsearch.report.progress import View
+
+        options = {
+            "model": model,
+            "data": data,
+            "normalize": normalize,
+            "target": target,
+            "objectives": objectives,
+            "max_drop": max_drop,
+            "max_flash": max_flash,
+            "max_ram": max_ram,
+            "trials": trials,
+            "timeout": timeout,
+            "sampler": sampler,
+            "seed": seed,
+        }
+        outcome = session.run(
+            session.spec_of(study, options),
+            out,
+            resume=resume,
+            tracking_uri=tracking_uri,
+            storage=storage,
+            view=View(quiet=quiet, as_json=as_json),
+        )
+    if outcome.interrupted:
+        raise typer.Exit(EXIT_INTERRUPTED)
+    raise typer.Exit(0 if outcome.found else EXIT_NOTHING_FITS)
+
+
+@app.command("list")
+def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")], debug: Debug = False) -> None:
+    """List the names that the options of `run` take."""
+    with errors_in_one_line(debug):
+        from rich.console import Console
+
+        from bqsearch.report import catalog
+
+        Console().print(catalog.table(kind.value))
+
+
+@app.command()
+def apply(
+    plan: Annotated[Path, typer.Argument(help="A point's plan.json.", metavar="PLAN.json")],
+    model: Annotated[str, typer.Option(help="The model that the plan was made for.", metavar="NAME|FILE")],
+    out: Annotated[Path, typer.Option(help="Folder for plan.json and model.tflite.", metavar="DIR")],
+    data: Annotated[
+        str | None, _option("Where the plan's data lies now.", default="where it was", metavar="NAME|PATH")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Make a point's files again, byte for byte."""
+    with errors_in_one_line(debug):
+        from bqsearch.report.progress import View
+        from bqsearch.search import planfile
+
+        view = View()
+        with view.stages() as on_stage:
+            planfile.apply(planfile.PlanFile.read(plan), model, data, out, on_stage)
+        view.out.print(f"made {out / planfile.MODEL}, byte for byte the file that was scored", highlight=False)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="A run's output folder.", metavar="DIR")], debug: Debug = False
+) -> None:
+    """Draw report.html and pareto.png again, and print the table."""
+    with errors_in_one_line(debug):
+        from bqsearch import session
+        from bqsearch.report.progress import View
+
+        described = session.read_front(folder)
+        session.draw(described, folder)
+        session.show(described, folder, View())
+
+
+@app.command()
+def ui(
+    folder: Annotated[
+        Path | None, typer.Argument(help="A run's output folder; the latest under runs/ if left out.", metavar="DIR")
+    ] = None,
+    port: Annotated[int, typer.Option(help="TCP port on 127.0.0.1.", min=1, max=65535)] = 5000,
+    debug: Debug = False,
+) -> None:
+    """Open the MLflow UI on a run's store, on this machine only; Ctrl-C ends it."""
+    with errors_in_one_line(debug):
+        from bqsearch.tracking import process
+
+        process.serve_ui(folder, port)
+
+
+@app.command()
+def train(
+    model: Annotated[str, typer.Argument(help="Built-in model.", metavar="NAME")],
+    out: Annotated[Path | None, _option("File to write.", default="NAME.tflite", metavar="FILE")] = None,
+    epochs: Annotated[
+        int | None, _option("Passes over the training split.", default="the recipe's", metavar="COUNT")
+    ] = None,
+    seed: Annotated[
+        int | None, _option("Of weights, order and augmentation.", default="the recipe's", metavar="N")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Train a built-in model again (needs the extra `keras`)."""
+    with errors_in_one_line(debug):
+        from bqsearch import session
+        from bqsearch.report.progress import View
+
+        session.train(model, out or Path(f"{model}.tflite"), {"epochs": epochs, "seed": seed}, View())
+
+
+@contextmanager
+def errors_in_one_line(debug: bool) -> Iterator[None]:
+    """An error of ours ends the program with one clear line, anything else is a fault of the program."""
+    try:
+        yield
+    except BqsearchError as error:
+        if debug:
+            traceback.print_exc()
+        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+        raise typer.Exit(EXIT_ERROR) from None
+    except KeyboardInterrupt:
+        typer.echo("interrupted", err=True)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+def main() -> None:
+    """The console script."""
+    app()

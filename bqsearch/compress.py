@@ -1,0 +1,112 @@
+"""Plan + bank + graph -> CompressedModel: the one pipeline that search, files and checks all go through."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from bqsearch.bank import LayerBank, Option, OptionBank
+from bqsearch.errors import PlanError
+from bqsearch.graph.ir import Graph
+from bqsearch.graph.ops import Layer
+from bqsearch.packing.size import Coded, encode
+from bqsearch.plan import Plan
+from bqsearch.quantizers.base import restore_codes
+from bqsearch.types import Array, Bytes, Codes, Ints
+
+_INT32 = np.iinfo(np.int32)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CompressedLayer:
+    """One layer under its choice.
+
+    Attributes:
+        layer: Which one.
+        option: What the bank says of the choice.
+        dtype: Of the weights.
+        offsets: The original weights, counted from the type's lowest.
+        bias: `(channels,)` int32, corrected; None if the layer has none.
+    """
+
+    layer: Layer
+    option: Option
+    dtype: str
+    offsets: Bytes
+    bias: Ints | None
+
+    @cached_property
+    def weights(self) -> Codes:
+        """The weights that the runtime computes with, in the original's shape and dtype."""
+        return restore_codes(self.option.table, self.dtype)[self.offsets]
+
+    @cached_property
+    def coded(self) -> Coded:
+        """The weights as they lie in flash: exactly the bytes that the bank stated."""
+        codebook = self.option.codebook
+        return encode(codebook.assignment[self.offsets].reshape(-1), codebook.values, self.option.choice.coding)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CompressedModel:
+    """A network under a plan.
+
+    Attributes:
+        graph: The uncompressed 8-bit network.
+        plan: What was chosen.
+        layers: In execution order.
+    """
+
+    graph: Graph
+    plan: Plan
+    layers: tuple[CompressedLayer, ...] = field(repr=False)
+
+    @cached_property
+    def by_op(self) -> Mapping[int, CompressedLayer]:
+        """Layers by the index of their operator."""
+        return {entry.layer.op: entry for entry in self.layers}
+
+    @cached_property
+    def constants(self) -> Mapping[int, Array]:
+        """The tensors whose values differ from the graph's: weights and corrected biases."""
+        changed: dict[int, Array] = {}
+        for entry in self.layers:
+            if entry.option.choice.scheme != "keep":
+                changed[entry.layer.weights] = entry.weights
+                if entry.layer.bias is not None and entry.bias is not None:
+                    changed[entry.layer.bias] = entry.bias
+        return changed
+
+    def decoded(self) -> Graph:
+        """The network with the weights that its streams decode to."""
+        return self.graph.with_data(self.constants)
+
+
+def compress(graph: Graph, bank: OptionBank, plan: Plan) -> CompressedModel:
+    """Apply a plan.
+
+    Args:
+        graph: The network that the bank was built from.
+        bank: Its options.
+        plan: A choice for each layer of the bank.
+
+    Raises:
+        PlanError: The plan's layers are not the bank's, or a choice is not in the bank.
+    """
+    if list(plan.choices) != list(bank.by_name):
+        odd = sorted(set(plan.choices) ^ set(bank.by_name)) or ["(the order)"]
+        raise PlanError(f"the plan is for another model: its layers differ in {', '.join(odd[:5])}")
+    return CompressedModel(
+        graph=graph,
+        plan=plan,
+        layers=tuple(_layer(graph, entry, plan) for entry in bank.layers),
+    )
+
+
+def _layer(graph: Graph, entry: LayerBank, plan: Plan) -> CompressedLayer:
+    option = entry.option(plan.choices[entry.layer.name])
+    bias = None if entry.layer.bias is None else graph.tensors[entry.layer.bias].data
+    if bias is not None and plan.bias_correction and option.choice.scheme != "keep":
+        bias = np.clip(bias - option.bias_shift, _INT32.min, _INT32.max).astype(np.int32)
+    return CompressedLayer(layer=entry.layer, option=option, dtype=entry.dtype, offsets=entry.offsets, bias=bias)

@@ -1,0 +1,1 @@
+"""Data: labeled sets with three splits that never mix."""

@@ -1,0 +1,33 @@
+"""A data set by name or path."""
+
+from pathlib import Path
+
+from bqsearch import registry
+from bqsearch.datasets import folder, npz
+from bqsearch.datasets.base import Dataset, Normalize
+from bqsearch.errors import UnknownNameError
+from bqsearch.types import Shape
+
+
+def load(name: str, seed: int, normalize: Normalize | None, shape: Shape) -> Dataset:
+    """A built-in set, an `.npz` file, or a folder of images.
+
+    Args:
+        name: A registry name or a path.
+        seed: For splits that are not fixed.
+        normalize: How pixels become real inputs; a built-in set knows its own.
+        shape: Of the model's input, the batch dimension left out.
+
+    Raises:
+        UnknownNameError: Neither a set of that name nor a path that exists.
+        DatasetError: The data cannot be read.
+    """
+    if name in registry.names("dataset"):
+        builtin: Dataset = registry.load("dataset", name)(seed)
+        return builtin
+    path = Path(name)
+    if path.is_dir():
+        return folder.load(path, seed, normalize, shape)
+    if path.is_file():
+        return npz.load(path, seed, normalize)
+    raise UnknownNameError("dataset", name, registry.names("dataset"))

@@ -1,0 +1,1 @@
+"""Compressed models out, as files."""

@@ -1,0 +1,156 @@
+"""Graph -> Graph rewrites. Each keeps what the network computes, or says what it changes."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from bqsearch.errors import UnsupportedError
+from bqsearch.graph.ir import Graph, Op, Tensor
+from bqsearch.types import Shape
+
+
+def fuse_padding(graph: Graph) -> Graph:
+    """Fold a PAD into the VALID convolution behind it where the pair is a SAME convolution.
+
+    Keras writes stride-2 blocks so; unfused, the padded copy would set the RAM peak. Results stay the same:
+    both pad with the code that stands for zero.
+    """
+    for index, op in enumerate(graph.ops):
+        if op.code == "PAD" and _is_same_padding(graph, op):
+            (reader,) = graph.consumers[op.outputs[0]]
+            conv = graph.ops[reader]
+            fused = replace(
+                conv,
+                inputs=(op.inputs[0], *conv.inputs[1:]),
+                options={**conv.options, "padding": schema.Padding.SAME},
+            )
+            ops = tuple(fused if i == reader else o for i, o in enumerate(graph.ops) if i != index)
+            return fuse_padding(prune(replace(graph, ops=ops)))
+    return graph
+
+
+def integer_io(graph: Graph) -> Graph:
+    """Drop a QUANTIZE of the input and a DEQUANTIZE of the output: integers go in and come out.
+
+    The caller quantizes with the new input tensor's scale and zero point, as a board does.
+    """
+    first, last = graph.ops[0], graph.ops[-1]
+    if first.code == "QUANTIZE" and first.inputs == graph.inputs and graph.consumers[first.inputs[0]] == (0,):
+        graph = replace(graph, ops=graph.ops[1:], inputs=first.outputs)
+    if last.code == "DEQUANTIZE" and last.outputs == graph.outputs:
+        graph = replace(graph, ops=graph.ops[:-1], outputs=last.inputs)
+    return prune(graph)
+
+
+def logits(graph: Graph) -> Graph:
+    """Drop a final SOFTMAX or LOG_SOFTMAX: the output is what it read. Tensors keep their indices."""
+    last = graph.ops[-1]
+    if last.code not in ("SOFTMAX", "LOG_SOFTMAX") or last.outputs != graph.outputs or len(graph.ops) == 1:
+        return graph
+    return replace(graph, ops=graph.ops[:-1], outputs=last.inputs)
+
+
+def expose(graph: Graph, tensors: Iterable[int]) -> Graph:
+    """Add activations to the outputs, so that any runtime hands them out."""
+    extra = tuple(t for t in dict.fromkeys(tensors) if t not in graph.outputs and t not in graph.inputs)
+    return replace(graph, outputs=graph.outputs + extra)
+
+
+def with_batch(graph: Graph, batch: int) -> Graph:
+    """The same network over `batch` inputs at a time: every activation's first dimension grows from 1.
+
+    Raises:
+        UnsupportedError: An activation's first dimension is not 1, or an operator mixes the inputs of a batch.
+    """
+    changes: dict[int, Tensor] = {}
+    for index, tensor in enumerate(graph.tensors):
+        if tensor.data is None and _is_used(graph, index):
+            if not tensor.shape or tensor.shape[0] != 1:
+                raise UnsupportedError(f"tensor {tensor.name!r} of shape {tensor.shape} has no batch dimension of 1")
+            changes[index] = replace(tensor, shape=(batch, *tensor.shape[1:]))
+    ops = []
+    for op in graph.ops:
+        if op.code == "RESHAPE":
+            op = _batched_reshape(graph, op, batch, changes)
+        elif not _keeps_batch(graph, op):
+            raise UnsupportedError(f"{op.code} mixes the inputs of a batch")
+        ops.append(op)
+    return replace(graph.with_tensors(changes), ops=tuple(ops))
+
+
+def prune(graph: Graph) -> Graph:
+    """Drop the tensors that nothing names any more, and renumber the rest."""
+    used = sorted({i for op in graph.ops for i in (*op.inputs, *op.outputs)} | {*graph.inputs, *graph.outputs} - {-1})
+    used = [i for i in used if i >= 0]
+    number = {old: new for new, old in enumerate(used)} | {-1: -1}
+    return Graph(
+        name=graph.name,
+        tensors=tuple(graph.tensors[i] for i in used),
+        ops=tuple(_renumbered(op, number) for op in graph.ops),
+        inputs=tuple(number[i] for i in graph.inputs),
+        outputs=tuple(number[i] for i in graph.outputs),
+    )
+
+
+def _renumbered(op: Op, number: Mapping[int, int]) -> Op:
+    return replace(op, inputs=tuple(number[i] for i in op.inputs), outputs=tuple(number[i] for i in op.outputs))
+
+
+def _is_used(graph: Graph, index: int) -> bool:
+    return index in graph.producers or index in graph.consumers or index in graph.inputs
+
+
+def _is_same_padding(graph: Graph, pad: Op) -> bool:
+    """Whether `pad` feeds one VALID convolution which SAME padding would give the same margins."""
+    readers = graph.consumers.get(pad.outputs[0], ())
+    if len(readers) != 1 or pad.outputs[0] in graph.outputs:
+        return False
+    conv, margins = graph.ops[readers[0]], graph.tensors[pad.inputs[1]].data
+    if conv.code not in ("CONV_2D", "DEPTHWISE_CONV_2D") or conv.options["padding"] != schema.Padding.VALID:
+        return False
+    if margins is None or graph.tensors[pad.inputs[0]].quantization is None:
+        return False
+    return margins.tolist() == _same_margins(graph.tensors[pad.inputs[0]].shape, conv, graph.tensors[conv.inputs[1]])
+
+
+def _same_margins(shape: Shape, conv: Op, weights: Tensor) -> list[list[int]]:
+    """TFLite's SAME padding of an NHWC input: the odd pixel goes behind."""
+    margins = [[0, 0]]
+    for axis, letter in ((1, "H"), (2, "W")):
+        stride, dilation = conv.options[f"stride{letter}"], conv.options[f"dilation{letter}Factor"]
+        reach = (weights.shape[axis] - 1) * dilation + 1
+        outputs = -(-shape[axis] // stride)
+        total = max((outputs - 1) * stride + reach - shape[axis], 0)
+        margins.append([total // 2, total - total // 2])
+    return [*margins, [0, 0]]
+
+
+def _batched_reshape(graph: Graph, op: Op, batch: int, changes: dict[int, Tensor]) -> Op:
+    """RESHAPE holds its result's shape as a constant, as an option, or both."""
+    shape = (batch, *graph.tensors[op.outputs[0]].shape[1:])
+    if len(op.inputs) > 1 and op.inputs[1] >= 0:
+        constant = graph.tensors[op.inputs[1]]
+        if constant.data is None or constant.size != len(shape) or len(graph.consumers[op.inputs[1]]) > 1:
+            raise UnsupportedError("RESHAPE to a computed or shared shape cannot be batched")
+        changes[op.inputs[1]] = replace(constant, data=np.asarray(shape, constant.dtype).reshape(constant.shape))
+    if "newShape" not in op.options:
+        return op
+    return replace(op, options={**op.options, "newShape": shape})
+
+
+def _keeps_batch(graph: Graph, op: Op) -> bool:
+    """Whether each of a batch's inputs is treated on its own."""
+    if op.code == "MEAN":
+        axes, rank = graph.tensors[op.inputs[1]].data, len(graph.tensors[op.inputs[0]].shape)
+        return axes is not None and all(int(a) % rank != 0 for a in axes.reshape(-1))
+    if op.code == "CONCATENATION":
+        return bool(op.options["axis"] % len(graph.tensors[op.outputs[0]].shape) != 0)
+    if op.code == "SQUEEZE":
+        squeezed, rank = op.options["squeezeDims"] or (), len(graph.tensors[op.inputs[0]].shape)
+        return bool(squeezed) and all(a % rank != 0 for a in squeezed)
+    if op.code == "PAD":
+        margins = graph.tensors[op.inputs[1]].data
+        return margins is not None and not margins[0].any()
+    return True

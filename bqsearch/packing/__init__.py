@@ -1,0 +1,1 @@
+"""Codings: exact bytes, encode and decode."""

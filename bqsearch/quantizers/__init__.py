@@ -1,0 +1,1 @@
+"""Quantizers: maps of 8-bit codes onto fewer levels. One method, one file."""

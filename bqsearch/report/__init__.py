@@ -1,0 +1,1 @@
+"""Shows a finished search to people: tables for the terminal, a figure, and one self-contained page."""

@@ -1,0 +1,83 @@
+"""Tables of names: what `bqsearch list` prints."""
+
+import inspect
+import tomllib
+from collections.abc import Callable
+from importlib.resources import files
+from typing import Any
+
+from rich.table import Table
+
+from bqsearch import registry
+from bqsearch.hardware import target
+from bqsearch.search.spec import study_names
+
+
+def table(kind: str) -> Table:
+    """A table of one kind, in the plural: `"models"`, `"targets"`, `"studies"`, ..."""
+    columns, rows = _ROWS[kind]()
+    made = Table(*columns, title=kind, title_justify="left")
+    for row in rows:
+        made.add_row(*row)
+    return made
+
+
+Rows = tuple[list[str], list[list[str]]]
+
+
+def _models() -> Rows:
+    found = {name: registry.load("model", name) for name in registry.names("model")}
+    return ["model", "data", "what it is"], [[name, zoo.dataset, zoo.summary] for name, zoo in found.items()]
+
+
+def _targets() -> Rows:
+    boards = [target.load(name) for name in target.names()]
+    return ["target", "RAM, B", "flash, B", "MHz", "board"], [
+        [b.name, f"{b.ram:,}", f"{b.flash:,}", f"{b.frequency / 1e6:g}", b.title] for b in boards
+    ]
+
+
+def _objectives() -> Rows:
+    found = [registry.load("objective", name) for name in registry.names("objective")]
+    return ["objective", "goal", "unit", "what it is"], [[o.name, o.direction, o.unit, o.summary] for o in found]
+
+
+def _schemes() -> Rows:
+    found = {name: registry.load("scheme", name) for name in registry.names("scheme")}
+    return ["scheme", "levels", "what it does"], [
+        [name, f"{min(q.levels)}..{max(q.levels)}", _gist(inspect.getmodule(type(q)))] for name, q in found.items()
+    ]
+
+
+def _functions(kind: str) -> Callable[[], Rows]:
+    def rows() -> Rows:
+        found = {name: registry.load(kind, name) for name in registry.names(kind)}
+        gist = {name: inspect.getmodule(f) if kind == "dataset" else f for name, f in found.items()}
+        return [kind, "what it is"], [[name, _gist(what)] for name, what in gist.items()]
+
+    return rows
+
+
+def _studies() -> Rows:
+    rows = []
+    for name in study_names():
+        settings = tomllib.loads((files("studies") / f"{name}.toml").read_text("utf-8"))
+        rows.append([name, *(str(settings.get(key, "")) for key in ("model", "data", "target"))])
+    return ["study", "model", "data", "target"], rows
+
+
+def _gist(what: Any) -> str:
+    """The first sentence of a docstring, less the name in front of it."""
+    text = " ".join((inspect.getdoc(what) or "").split("\n\n")[0].split())
+    return text.partition("`: ")[2] if text.startswith("`") else text
+
+
+_ROWS: dict[str, Callable[[], Rows]] = {
+    "models": _models,
+    "targets": _targets,
+    "schemes": _schemes,
+    "objectives": _objectives,
+    "datasets": _functions("dataset"),
+    "samplers": _functions("sampler"),
+    "studies": _studies,
+}

@@ -1,0 +1,72 @@
+"""Reads a parsed `front.json`: which points there are, which one is recommended, and which figures break a limit."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+Front = Mapping[str, Any]
+Point = Mapping[str, Any]
+
+
+def by_flash(front: Front) -> list[Point]:
+    """The points of the front, the smallest flash first."""
+    return sorted(front["points"], key=lambda point: (point["flash_bytes"], point["id"]))
+
+
+def recommended(front: Front) -> Point | None:
+    """The recommended point, or None where the run recommends none."""
+    chosen = front.get("recommended")
+    return next((point for point in front["points"] if point["id"] == chosen), None)
+
+
+def over_limits(point: Point, limits: Mapping[str, Any]) -> frozenset[str]:
+    """Names of the figures of `point` that break a limit: any of "flash", "ram" and "drop"."""
+    figures = {
+        "flash": (point.get("flash_bytes"), limits.get("flash_bytes")),
+        "ram": (point.get("ram_bytes"), limits.get("ram_bytes")),
+        "drop": (point.get("drop_holdout"), limits.get("max_drop")),
+    }
+    return frozenset(
+        name
+        for name, (value, limit) in figures.items()
+        if value is not None and limit is not None and value > limit + 1e-9
+    )
+
+
+def thinned(points: Sequence[Point], keep: Point | None, count: int) -> list[Point]:
+    """At most `count` of `points`, evenly spaced and in order, with both ends and always with `keep`."""
+    if len(points) <= count:
+        return list(points)
+    last = len(points) - 1
+    chosen = {round(step * last / (count - 1)) for step in range(count)}
+    if keep is not None:
+        wanted = points.index(keep)
+        inner = chosen - {0, last, wanted}
+        if wanted not in chosen:
+            chosen.discard(min(inner, key=lambda index: (abs(index - wanted), index)))
+            chosen.add(wanted)
+    return [points[index] for index in sorted(chosen)]
+
+
+def has_holdout(front: Front) -> bool:
+    """Whether every point was read on the holdout split, so that the front can be drawn on it."""
+    return bool(front["points"]) and all(point.get("accuracy_holdout") is not None for point in front["points"])
+
+
+def accuracy_key(front: Front) -> str:
+    """The key of the accuracy that all points share: the holdout's where it was read, otherwise the search split's."""
+    return "accuracy_holdout" if has_holdout(front) else "accuracy_search"
+
+
+def accuracy_floor(front: Front, key: str) -> float | None:
+    """The lowest accuracy that the limits allow: the baseline's less `max_drop`."""
+    start, drop = front["baseline"].get(key), front["limits"].get("max_drop")
+    return None if start is None or drop is None else start - drop / 100
+
+
+def staircase(pairs: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The (cost, accuracy) pairs that no other pair beats in both, the cheapest first."""
+    steps: list[tuple[float, float]] = []
+    for cost, accuracy in sorted(pairs, key=lambda pair: (pair[0], -pair[1])):
+        if not steps or accuracy > steps[-1][1]:
+            steps.append((cost, accuracy))
+    return steps

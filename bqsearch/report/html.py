@@ -1,0 +1,113 @@
+"""The front as one self-contained page: no request leaves it, and no string of a model can run in it."""
+
+import base64
+import hashlib
+import json
+import math
+import re
+from collections.abc import Mapping
+from html import escape
+from importlib import resources
+from typing import Any
+
+from bqsearch.report import facts, words
+from bqsearch.report.facts import Front, Point
+
+SLOT = re.compile(r"\{\{(\w+)\}\}")
+UNSAFE = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
+
+
+def report_html(front: Front) -> str:
+    """The page of a finished run. Links in it are relative to the run folder."""
+    script = _part("page.js")
+    return _filled(
+        _part("page.html"),
+        {
+            "policy": escape(_policy(script)),
+            "title": escape(f"{front['study']} · bqsearch"),
+            "eyebrow": escape(f"bqsearch {front['version']} · {front['study']} · {words.moment(front['created'])}"),
+            "heading": escape(f"{front['model']} on {front['target_title']}"),
+            "headline": escape(_typeset(words.headline(front))),
+            "notes": _notes(front),
+            "table": _plain_table(front),
+            "style": _part("page.css"),
+            "data": embedded(_slim(front)),
+            "script": script,
+        },
+    )
+
+
+def embedded(value: Any) -> str:
+    """JSON that is safe inside a script element: no sign of it can end the element or open another."""
+    return json.dumps(_finite(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False).translate(UNSAFE)
+
+
+def _part(name: str) -> str:
+    return resources.files("bqsearch.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _filled(template: str, parts: Mapping[str, str]) -> str:
+    """The template with every slot filled in one pass, so that a filled-in text is never searched for slots."""
+    return SLOT.sub(lambda match: parts[match[1]], template)
+
+
+def _policy(script: str) -> str:
+    """A content policy under which the browser itself refuses every request and every other script."""
+    digest = base64.b64encode(hashlib.sha256(f"\n{script}".encode()).digest()).decode()
+    return (
+        f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _slim(front: Front) -> dict[str, Any]:
+    """The front without the plans: the page links them."""
+    points = [{key: value for key, value in point.items() if key != "plan"} for point in front["points"]]
+    baseline = {key: value for key, value in front["baseline"].items() if key != "plan"}
+    return {**front, "points": points, "baseline": baseline}
+
+
+def _finite(value: Any) -> Any:
+    """The same value with null for what JSON cannot say: infinities and not-a-number."""
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _typeset(sentence: str) -> str:
+    """A sentence of ours with true minus signs, and no line break between a figure and its unit."""
+    signed = re.sub(r"(?<![\w-])-(?=\d)", "\u2212", sentence)
+    return re.sub(r"(?<=\d) (?=(?:%|B\b|points\b))", "\u00a0", signed)
+
+
+def _notes(front: Front) -> str:
+    ours = (words.baseline_note(front), words.stop_note(front))
+    notes = (str(front.get("reason") or ""), *map(_typeset, ours))
+    return "\n".join(f"<p>{escape(note)}</p>" for note in notes if note)
+
+
+def _plain_table(front: Front) -> str:
+    """The points for a reader without scripts."""
+    heads = ("Point", "Search %", "Holdout % (95 %)", "Drop, points (95 %)", "Flash", "RAM", "ms", "mJ", "Ratio")
+    chosen = facts.recommended(front)
+    rows = [_plain_row(point, point is chosen) for point in [front["baseline"], *facts.by_flash(front)]]
+    head = "".join(f'<th scope="col">{escape(text)}</th>' for text in heads)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+def _plain_row(point: Point, star: bool) -> str:
+    name = f"{'★ ' if star else ''}{point.get('id', 'baseline')}"
+    held = _with_ends(
+        words.percent(point.get("accuracy_holdout")), words.span(point.get("interval_holdout"), scale=100)
+    )
+    drop = _with_ends(words.number(point.get("drop_holdout"), 2), words.span(point.get("drop_interval")))
+    sizes = (words.size(point["flash_bytes"]), words.size(point["ram_bytes"]))
+    costs = (words.figure(point.get("latency_ms")), words.figure(point.get("energy_mj")))
+    cells = (words.percent(point["accuracy_search"]), held, drop, *sizes, *costs, words.ratio(point.get("ratio")))
+    return f'<tr><th scope="row">{escape(name)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in cells)}</tr>'
+
+
+def _with_ends(figure: str, ends: str) -> str:
+    return f"{figure} ({ends})" if ends else figure

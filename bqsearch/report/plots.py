@@ -1,0 +1,326 @@
+"""The front as a figure for a paper or a pull request. Drawn through objects alone: pyplot keeps global state."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patheffects import Normal, Stroke
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from bqsearch.report import facts, words
+from bqsearch.report.facts import Front, Point
+
+# Okabe and Ito's palette keeps its contrasts for every kind of color vision.
+BLUE, ORANGE, VERMILION, GRAY, INK = "#0072B2", "#E69F00", "#D55E00", "#9AA3AE", "#1B2430"
+WIDE_RANGE = 6.0  # costs that differ by more than this factor are drawn on a logarithmic axis
+WINDOW = 10.0  # percentage points below the baseline that are worth drawing
+CROWD = 25  # with more points than this the intervals are drawn fainter
+LAYERS = 18  # more bars than this cannot be read in one panel
+DPI = 160
+OFFSETS = [
+    (x, y) for y in (-42, -75, 42, -120, -160, -185) for x in (86, -86, 60, 0, 130, 170)
+]  # where a label may stand
+
+
+def pareto_png(front: Front, path: str | Path) -> None:
+    """Draws accuracy against flash, and beside it against RAM, or the bytes of each layer where RAM is the same.
+
+    The same front gives the same file, bit for bit.
+    """
+    figure = Figure(figsize=(12, 5.6), dpi=DPI, facecolor="white")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
+    gap = 0.16 if _ram_varies(front) else 0.4  # the names of the layers stand in the gap
+    figure.subplots_adjust(left=0.055, right=0.985, top=0.79, bottom=0.185, wspace=gap)
+    _title(figure, front)
+    _front_panel(left, front, "flash")
+    _second_panel(right, front)
+    handles, labels = left.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="lower center", ncols=max(1, len(labels)), frameon=False, fontsize=9)
+    figure.savefig(path, format="png", metadata={"Software": None})
+
+
+def _title(figure: Figure, front: Front) -> None:
+    figure.text(0.055, 0.95, _plain(front["study"]), fontsize=15, fontweight="bold", color=INK, va="center")
+    done = front["settings"].get("trials_done", len(front["trials"]))
+    parts = (f"{front['model']} on {front['target_title']}", f"data {front['data']['name']}", f"{done} trials")
+    figure.text(0.055, 0.9, _plain("  ·  ".join(parts)), fontsize=10, color="#55606E", va="center")
+
+
+def _plain(text: object) -> str:
+    """Text that matplotlib does not read as mathematics."""
+    return str(text).replace("$", r"\$")
+
+
+def _ram_varies(front: Front) -> bool:
+    return len({point["ram_bytes"] for point in front["points"]}) > 1
+
+
+def _second_panel(axes: Axes, front: Front) -> None:
+    shown = facts.recommended(front) or max(front["points"], key=lambda point: point["accuracy_search"], default=None)
+    if _ram_varies(front):
+        _front_panel(axes, front, "ram")
+    elif shown is not None:
+        _layer_panel(axes, front, shown)
+    else:
+        axes.set_axis_off()
+        axes.text(0.5, 0.5, "No point on the front", ha="center", va="center", color=INK, transform=axes.transAxes)
+
+
+def _front_panel(axes: Axes, front: Front, name: str) -> None:
+    title = {"flash": "flash", "ram": "RAM"}[name]
+    key = facts.accuracy_key(front)
+    low, high = _accuracy_window(front, key)
+    axes.set_ylim(low, high)
+    _cost_axis(axes, front, name)
+    _draw_trials(axes, front, name, low)
+    _draw_limits(axes, front, name, key)
+    _draw_points(axes, front, name, key)
+    _draw_marks(axes, front, name, key)
+    split = "holdout" if key == "accuracy_holdout" else "search"
+    axes.set_title(f"Accuracy on the {split} split against {title}", loc="left", fontsize=11, color=INK, pad=10)
+    axes.set_ylabel("Accuracy, %", color=INK)
+    axes.set_xlabel(title[0].upper() + title[1:], color=INK)
+    _note_hidden(axes, front, key, low)
+    _plain_frame(axes)
+
+
+def _plain_frame(axes: Axes) -> None:
+    axes.grid(True, color="#E4E7EB", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color("#A8B0BA")
+    axes.tick_params(colors="#3B4552", labelsize=9, length=3)
+
+
+def _scale_rows(front: Front) -> list[Point]:
+    """The rows that set the scales: trials only where there is no point to look at."""
+    return [front["baseline"], *(front["points"] or front["trials"])]
+
+
+def _accuracy_window(front: Front, key: str) -> tuple[float, float]:
+    """The accuracies worth drawing, in percent: a point far below the baseline must not flatten all others."""
+    rows = _scale_rows(front)
+    ends = [end for row in rows for end in _ends(row, key)]
+    start, chosen = front["baseline"].get(key), facts.recommended(front)
+    floor = 100 * start - max(WINDOW, 4 * (front["limits"].get("max_drop") or 0)) if start is not None else 0.0
+    if chosen is not None:
+        floor = min(floor, *_ends(chosen, key))
+    low, high = max(floor, min(ends, default=0.0)), max(ends, default=100.0)
+    room = max(0.06 * (high - low), 0.3)
+    return max(0.0, low - room), min(100.0 + room, high + room)
+
+
+def _ends(row: Point, key: str) -> list[float]:
+    """The accuracy of a point in percent, and the ends of its interval where the holdout is drawn."""
+    interval = row.get("interval_holdout") if key == "accuracy_holdout" else None
+    return [100 * value for value in (row.get(key), *(interval or ())) if value is not None]
+
+
+def _cost_axis(axes: Axes, front: Front, name: str) -> None:
+    costs = [row[f"{name}_bytes"] for row in _scale_rows(front)]
+    low, high = min(costs), max(costs)
+    limit = front["limits"].get(f"{name}_bytes")
+    if limit is not None and low < limit < 1.5 * high:
+        high = max(high, limit)
+    if low > 0 and high / low > WIDE_RANGE:
+        axes.set_xscale("log")
+        axes.set_xlim(low / 1.15, high * 1.15)
+        axes.xaxis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    else:
+        room = 0.06 * (high - low) or 0.05 * high
+        axes.set_xlim(low - room, high + room)
+        axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: words.short_size(value)))
+
+
+def _draw_trials(axes: Axes, front: Front, name: str, low: float) -> None:
+    left, right = axes.get_xlim()
+    for feasible, face in ((True, GRAY), (False, "none")):
+        spots = [
+            (trial[f"{name}_bytes"], 100 * trial["accuracy_search"])
+            for trial in front["trials"]
+            if trial["accuracy_search"] is not None and bool(trial["feasible"]) is feasible
+        ]
+        spots = [(cost, accuracy) for cost, accuracy in spots if left <= cost <= right and accuracy >= low]
+        label = "trial (search split)" if feasible else "trial that does not fit"
+        alpha = 0.6 if len(front["trials"]) <= 500 else 0.35
+        if spots:
+            costs, accuracies = zip(*spots, strict=True)
+            axes.scatter(costs, accuracies, s=11, color=face, edgecolors=GRAY, linewidths=0.7, alpha=alpha, label=label)
+
+
+def _draw_limits(axes: Axes, front: Front, name: str, key: str) -> None:
+    limit, floor = front["limits"].get(f"{name}_bytes"), facts.accuracy_floor(front, key)
+    left, right = axes.get_xlim()
+    if floor is not None:
+        axes.axhline(100 * floor, color=VERMILION, linewidth=1.2, linestyle=(0, (5, 3)))
+        drop = front["limits"]["max_drop"]
+        text = f"baseline \u2212 {drop:g} {'point' if drop == 1 else 'points'}"
+        _limit_note(axes, text, (0.995, 100 * floor), ("axes fraction", "data"), (0, -4), ha="right", va="top")
+    if limit is None:
+        return
+    text = f"board limit {words.size(limit)}"
+    if left < limit < right:
+        axes.axvline(limit, color=VERMILION, linewidth=1.2, linestyle=(0, (5, 3)))
+        axes.axvspan(limit, right, color=VERMILION, alpha=0.05, linewidth=0)
+        _limit_note(axes, text, (limit, 0.02), ("data", "axes fraction"), (5, 0), va="bottom", rotation=90)
+    else:
+        arrow = "→" if limit >= right else "←"
+        _limit_note(axes, f"{text} {arrow}", (0.995, 0.015), "axes fraction", (0, 0), ha="right", va="bottom")
+
+
+def _limit_note(
+    axes: Axes, text: str, spot: tuple[float, float], coordinates: Any, offset: tuple[float, float], **style: Any
+) -> None:
+    """Small text in the limits' color, haloed so that it reads on top of trials and lines."""
+    halo = [Stroke(linewidth=3, foreground="white"), Normal()]
+    style |= {"fontsize": 8, "color": VERMILION, "path_effects": halo, "zorder": 6}
+    axes.annotate(text, spot, offset, xycoords=coordinates, textcoords="offset points", **style)
+
+
+def _draw_points(axes: Axes, front: Front, name: str, key: str) -> None:
+    points = [point for point in facts.by_flash(front) if point.get(key) is not None]
+    if not points:
+        return
+    costs, accuracies = [point[f"{name}_bytes"] for point in points], [100 * point[key] for point in points]
+    steps = facts.staircase(zip(costs, accuracies, strict=True))
+    steps.append((axes.get_xlim()[1], steps[-1][1]))
+    axes.step([cost for cost, _ in steps], [top for _, top in steps], where="post", color=BLUE, linewidth=1.4, zorder=3)
+    if key == "accuracy_holdout":
+        axes.errorbar(
+            costs,
+            accuracies,
+            yerr=_whiskers(points),
+            fmt="none",
+            ecolor=BLUE,
+            elinewidth=0.9,
+            capsize=2.2,
+            alpha=0.4 if len(points) <= CROWD else 0.2,
+        )
+    axes.plot(
+        costs, accuracies, "o", color=BLUE, markersize=6, markeredgecolor="white", zorder=4, label=_point_label(key)
+    )
+
+
+def _point_label(key: str) -> str:
+    return "front (holdout, 95 % interval)" if key == "accuracy_holdout" else "front (search split)"
+
+
+def _whiskers(points: Sequence[Point]) -> list[list[float]]:
+    """How far each interval reaches below and above its accuracy, in percentage points."""
+    pairs = [
+        (point["accuracy_holdout"], point.get("interval_holdout") or [point["accuracy_holdout"]] * 2)
+        for point in points
+    ]
+    lower = [max(0.0, 100 * (middle - low)) for middle, (low, _) in pairs]
+    return [lower, [max(0.0, 100 * (high - middle)) for middle, (_, high) in pairs]]
+
+
+def _draw_marks(axes: Axes, front: Front, name: str, key: str) -> None:
+    """The baseline's diamond and the recommended point's star."""
+    baseline, chosen = front["baseline"], facts.recommended(front)
+    if baseline.get(key) is not None:
+        label = "baseline" if baseline.get("feasible", True) else "baseline (does not fit)"
+        face = INK if baseline.get("feasible", True) else "white"
+        spot = (baseline[f"{name}_bytes"], 100 * baseline[key])
+        axes.plot(*spot, "D", color=face, markeredgecolor=INK, markersize=7, zorder=5, label=label, linestyle="none")
+    if chosen is not None and chosen.get(key) is not None:
+        spot = (chosen[f"{name}_bytes"], 100 * chosen[key])
+        axes.plot(
+            *spot,
+            "*",
+            color=ORANGE,
+            markeredgecolor=INK,
+            markersize=17,
+            zorder=6,
+            label="recommended",
+            linestyle="none",
+        )
+        _label_chosen(axes, front, name, key)
+
+
+def _label_chosen(axes: Axes, front: Front, name: str, key: str) -> None:
+    chosen = facts.recommended(front)
+    if chosen is None:
+        return
+    spot = (chosen[f"{name}_bytes"], 100 * chosen[key])
+    axes.annotate(
+        f"point {chosen['id']}\n{spot[1]:.2f} %, {words.size(spot[0])}",
+        spot,
+        _free_offset(axes, front, name, key, spot),
+        textcoords="offset points",
+        ha="center",
+        va="center",
+        fontsize=9,
+        color=INK,
+        zorder=7,
+        bbox={"boxstyle": "round,pad=0.35", "facecolor": "white", "edgecolor": "#C9D0D8", "alpha": 0.95},
+        arrowprops={"arrowstyle": "-", "color": "#7B8694", "linewidth": 0.8},
+    )
+
+
+def _free_offset(axes: Axes, front: Front, name: str, key: str, spot: tuple[float, float]) -> tuple[float, float]:
+    """Where a label around `spot` hides the fewest marks, in typographic points."""
+    rows = [(row, row.get(key), 20) for row in [front["baseline"], *front["points"]]]
+    rows += [(trial, trial["accuracy_search"], 1) for trial in front["trials"]]
+    marks = [(row[f"{name}_bytes"], 100 * accuracy, weight) for row, accuracy, weight in rows if accuracy is not None]
+    pixels = axes.transData.transform([mark[:2] for mark in marks])
+    center, scale = axes.transData.transform(spot), DPI / 72
+    frame = axes.get_window_extent()
+
+    def hidden(offset: tuple[float, float]) -> float:
+        x, y = center + scale * np.asarray(offset)
+        across = frame.x0 + 64 * scale < x < frame.x1 - 64 * scale
+        outside = not (across and frame.y0 + 24 * scale < y < frame.y1 - 20 * scale)
+        inside = (abs(pixels[:, 0] - x) < 68 * scale) & (abs(pixels[:, 1] - y) < 24 * scale)
+        return 1e6 * outside + sum(mark[2] for mark, hit in zip(marks, inside, strict=True) if hit)
+
+    return min(OFFSETS, key=hidden)
+
+
+def _note_hidden(axes: Axes, front: Front, key: str, low: float) -> None:
+    """Says how many points lie below the window; silence would make the front look better than it is."""
+    hidden = sum(point.get(key) is not None and 100 * point[key] < low for point in front["points"])
+    if hidden:
+        text = f"{hidden} {'point' if hidden == 1 else 'points'} below this window"
+        axes.annotate(text, (0.012, 0.015), xycoords="axes fraction", fontsize=8, color="#55606E", va="bottom")
+
+
+def _layer_panel(axes: Axes, front: Front, shown: Point) -> None:
+    """Pairs of bars: what each large layer weighs in the baseline, and what it weighs in the shown point."""
+    rows = _layer_rows(front, shown)
+    spots = range(len(rows))
+    axes.barh([spot - 0.19 for spot in spots], [row[1] for row in rows], 0.36, color="#C3CAD3", label="baseline")
+    axes.barh([spot + 0.19 for spot in spots], [row[2] for row in rows], 0.36, color=BLUE, label=f"point {shown['id']}")
+    axes.set_yticks(list(spots), [_plain(_short(row[0])) for row in rows])
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_title("Weight bytes of each layer", loc="left", fontsize=11, color=INK, pad=10)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: words.short_size(value)))
+    _plain_frame(axes)
+    axes.grid(False, axis="y")
+    axes.tick_params(axis="y", labelsize=8 if len(rows) < 14 else 7, length=0)
+    axes.legend(loc="lower right", bbox_to_anchor=(1.01, 0.99), ncols=2, fontsize=9, frameon=False)
+
+
+def _short(name: str, most: int = 24) -> str:
+    """A long name without its middle: both ends tell layers apart."""
+    return name if len(name) <= most else f"{name[: most // 2 - 1]}…{name[-most // 2 :]}"
+
+
+def _layer_rows(front: Front, shown: Point) -> list[tuple[str, float, float]]:
+    """(name, baseline bytes, shown bytes) in the network's order; the small layers are summed into one row."""
+    start = {layer["name"]: layer["bytes"] for layer in front["baseline"].get("layers") or front["layers"]}
+    rows = [(layer["name"], start.get(layer["name"], layer["weights"]), layer["bytes"]) for layer in shown["layers"]]
+    if len(rows) <= LAYERS:
+        return rows
+    large = sorted(sorted(range(len(rows)), key=lambda index: -rows[index][1])[: LAYERS - 1])
+    small = [row for index, row in enumerate(rows) if index not in large]
+    rest = (f"{len(small)} smaller layers", sum(row[1] for row in small), sum(row[2] for row in small))
+    return [*(rows[index] for index in large), rest]

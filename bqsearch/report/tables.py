@@ -1,0 +1,112 @@
+"""The front as tables for the terminal. Colors never stand alone: a star and an exclamation mark say the same."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from bqsearch.report import facts, words
+from bqsearch.report.facts import Front, Point
+
+ROWS = 15  # more points than this do not help a reader of a terminal
+WIDE = 112  # from this width on an interval stands beside its figure, not below it
+STAR = "★"
+
+
+def front_table(front: Front, width: int = 80) -> Table:
+    """The baseline and the points by flash, recommended one starred, figures over a limit red with `!`.
+
+    Args:
+        front: The parsed `front.json`.
+        width: Columns of the terminal; at 80 the intervals stand on a second line.
+    """
+    points = facts.by_flash(front)
+    chosen = facts.recommended(front)
+    shown = facts.thinned(points, chosen, ROWS)
+    wide = width >= WIDE
+    table = _headed(front, wide)
+    table.caption = _caption(front, len(points) - len(shown))
+    for point in [front["baseline"], *shown]:
+        star = chosen is not None and point is chosen
+        table.add_row(*_row(point, front, star, wide), style="bold green" if star else "")
+    return table
+
+
+def summary(front: Front) -> RenderableType:
+    """What the run recommends and why, and a note where it stopped early or the baseline does not fit."""
+    chosen = facts.recommended(front)
+    mark = Text(f"{STAR} ", style="bold green") if chosen is not None else Text("! ", style="bold yellow")
+    lines = [mark + Text(words.headline(front), style="bold"), Text(str(front.get("reason") or ""))]
+    lines += [Text(note, style="yellow") for note in (words.baseline_note(front), words.stop_note(front)) if note]
+    return Group(*(line for line in lines if line.plain))
+
+
+def _headed(front: Front, wide: bool) -> Table:
+    table = Table(
+        title=Text(f"{front['model']} on {front['target_title']}", style="bold"),
+        title_justify="left",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1 if wide else 0),
+        collapse_padding=True,
+    )
+    for heading in _headings(wide):
+        table.add_column(Text(heading), justify="right", no_wrap=True)
+    return table
+
+
+def _headings(wide: bool) -> Sequence[str]:
+    if wide:
+        return ("point", "search %", "holdout % (95 %)", "drop (95 %)", "flash", "RAM", "ms", "mJ", "ratio")
+    return ("\npoint", "search\n%", "holdout\n%", "drop\npoints", "flash\nB", "RAM\nB", "\nms", "\nmJ", "\nratio")
+
+
+def _row(point: Point, front: Front, star: bool, wide: bool) -> list[Text]:
+    over = facts.over_limits(point, front["limits"])
+    unit = " B" if wide else ""
+    name = f"{STAR} {point['id']}" if star else str(point.get("id", "baseline" if wide else "base"))
+    held = Text(words.percent(point.get("accuracy_holdout")))
+    drop = _limited(words.number(point.get("drop_holdout"), 2), "drop" in over)
+    return [
+        Text(name),
+        Text(words.percent(point["accuracy_search"])),
+        _within(held, words.span(point.get("interval_holdout"), scale=100, link="…"), wide),
+        _within(drop, words.span(point.get("drop_interval"), link="…"), wide),
+        _limited(words.number(point["flash_bytes"]) + unit, "flash" in over),
+        _limited(words.number(point["ram_bytes"]) + unit, "ram" in over),
+        Text(words.figure(point.get("latency_ms"))),
+        Text(words.figure(point.get("energy_mj"))),
+        Text(words.ratio(point.get("ratio"))),
+    ]
+
+
+def _within(figure: Text, ends: str, wide: bool) -> Text:
+    """The figure and its interval, faint: beside it on a wide terminal, below it on a narrow one."""
+    if not ends:
+        return figure
+    return Text.assemble(figure, (f" ({ends})" if wide else f"\n{ends}", "dim not bold"))
+
+
+def _limited(figure: str, over: bool) -> Text:
+    return Text(f"!{figure}", style="bold red") if over else Text(figure)
+
+
+def _caption(front: Front, hidden: int) -> Text:
+    """The limits, and how many points the table leaves out."""
+    lines = [f"Limits: {_limits(front['limits'])}. ! marks a figure over its limit."]
+    if hidden:
+        lines.append(f"{hidden} more {'point' if hidden == 1 else 'points'} in front.json.")
+    return Text("\n".join(lines), style="dim")
+
+
+def _limits(limits: Mapping[str, Any]) -> str:
+    named = (
+        ("flash", words.size(limits.get("flash_bytes"))),
+        ("RAM", words.size(limits.get("ram_bytes"))),
+        ("drop", f"{words.number(limits.get('max_drop'), 2)} points"),
+    )
+    return ", ".join(f"{name} {value}" for name, value in named if not value.startswith(words.NONE)) or "none"

@@ -1,0 +1,1 @@
+"""Running networks: LiteRT for scores and calibration."""

@@ -1,0 +1,52 @@
+"""Float network -> int8 network, by Google's ai-edge-quantizer: per-channel weights, per-tensor activations."""
+
+import contextlib
+import io
+import logging
+import warnings
+
+import numpy as np
+
+from bqsearch.errors import ModelError, UnsupportedError
+from bqsearch.graph import passes
+from bqsearch.graph.flatbuffer import SIGNATURE, serialize
+from bqsearch.graph.ir import Graph
+from bqsearch.importers.tflite import parse
+from bqsearch.runtime.litert import silent_stderr
+from bqsearch.types import Array
+
+
+def is_float(graph: Graph) -> bool:
+    """Whether no layer's weights are 8-bit codes yet."""
+    return not any(t.data is not None and t.dtype in ("int8", "uint8") and t.quantization for t in graph.tensors)
+
+
+def quantize(graph: Graph, samples: Array) -> Graph:
+    """Post-training static quantization, integers in and out.
+
+    Args:
+        graph: A float32 network with one input.
+        samples: `(n, ...)` float32 real inputs to calibrate activations with.
+
+    Raises:
+        UnsupportedError: The quantizer left weights in float.
+        ModelError: The quantizer failed.
+    """
+    from ai_edge_quantizer import quantizer, recipe
+
+    content = bytearray(serialize(graph))
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), silent_stderr(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            worker = quantizer.Quantizer(content, recipe.static_wi8_ai8())
+            shape = (1, *graph.input.shape[1:])
+            batches = [{"input_0": sample.reshape(shape).astype(np.float32)} for sample in samples]
+            measured = worker.calibrate({SIGNATURE: batches}, num_threads=1)
+            result = worker.quantize(measured).quantized_model
+    except (ValueError, RuntimeError, KeyError, IndexError) as error:
+        raise ModelError(f"ai-edge-quantizer cannot quantize this model to int8: {error}") from error
+    quantized = passes.integer_io(parse(bytes(result), "the quantized model"))
+    if is_float(quantized) or quantized.input.dtype == "float32":
+        raise UnsupportedError("ai-edge-quantizer left the model in float: it supports none of its operators")
+    return quantized

@@ -1,0 +1,210 @@
+"""The loop: ask, read what is cheap, run what may be worth it, tell, and keep every trial."""
+
+import signal
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from math import inf
+from threading import Event, current_thread, main_thread
+from time import monotonic, perf_counter
+from types import FrameType
+from typing import Literal
+
+import numpy as np
+
+from bqsearch.measure import Direction, Measurements
+from bqsearch.plan import Plan
+from bqsearch.search.prepare import Problem
+from bqsearch.search.record import Record, record_of
+from bqsearch.search.space import Space
+from bqsearch.search.spec import StudySpec
+from bqsearch.search.store import TrialStore
+from bqsearch.search.strategy import LAG, OptunaStrategy, Strategy
+from bqsearch.types import Array
+
+_TOLERANCE = 1e-9  # of a percentage point: a drop of exactly the limit is allowed
+
+Stopped = Literal["trials", "timeout", "interrupted"]
+OnTrial = Callable[[int, Record], None]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Searched:
+    """What a search found.
+
+    Attributes:
+        baseline: The uncompressed 8-bit network.
+        records: All trials, in order.
+        stopped: Why it ended.
+        seconds: Of this session's loop.
+        litert_seconds: Of them, inside LiteRT's inference.
+    """
+
+    baseline: Measurements
+    records: tuple[Record, ...]
+    stopped: Stopped
+    seconds: float
+    litert_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evaluator:
+    """Scores plans; what was scored before, or breaks a hard limit, is not run.
+
+    Attributes:
+        problem: What is searched.
+        baseline: The uncompressed network, scored.
+        lane: Runs one candidate at a time, beside the search's own work.
+        known: Records to come or there, by plan hash.
+    """
+
+    problem: Problem
+    baseline: Measurements
+    lane: Executor
+    known: dict[str, Future[Record]]
+
+    def submit(self, plan: Plan) -> Future[Record]:
+        """A plan's record, as soon as it is there. The static figures are read at once."""
+        if plan.hash not in self.known:
+            self.known[plan.hash] = self._begin(plan)
+        return self.known[plan.hash]
+
+    def _begin(self, plan: Plan) -> Future[Record]:
+        measured = self.problem.measure(plan)
+        limits = {
+            "flash": float(measured.flash.total - self.problem.max_flash),
+            "ram": float(measured.ram.total - self.problem.max_ram),
+        }
+        record = Record(
+            plan=plan,
+            values=None,
+            constraints=limits,
+            metrics=static_metrics(measured),
+            lost=None,
+            gained=None,
+            seconds=0.0,
+        )
+        if any(excess > 0 for excess in limits.values()):
+            return done(record)
+        assert measured.model.constants is not None  # decoded here, so that the lane is left to LiteRT
+        return self.lane.submit(self._run, record, measured)
+
+    def _run(self, record: Record, measured: Measurements) -> Record:
+        started = perf_counter()
+        right, before = measured.correct, self.baseline.correct
+        drop = 100 * (self.baseline.accuracy - measured.accuracy)
+        return replace(
+            record,
+            values=tuple(float(objective.read(measured)) for objective in self.problem.objectives),
+            constraints={**record.constraints, "drop": drop - self.problem.spec.max_drop - _TOLERANCE},
+            metrics={"accuracy_search": measured.accuracy, **record.metrics},
+            lost=_count(before & ~right),
+            gained=_count(right & ~before),
+            seconds=perf_counter() - started,
+        )
+
+
+def search(problem: Problem, store: TrialStore, on_trial: OnTrial) -> Searched:
+    """Run trials until there are as many as the spec says, its time is over, or Ctrl-C.
+
+    While one candidate runs, the one before is written and the next one proposed, so that the search waits for LiteRT
+    and not LiteRT for the search.
+
+    Args:
+        problem: What is searched.
+        store: Gets every finished trial, and has those of earlier sessions.
+        on_trial: Called with number and record once a trial is stored; earlier sessions' trials come first.
+    """
+    baseline = problem.measure(problem.bank.baseline)
+    assert baseline.correct is not None  # run before the clock starts
+    finished = store.finished()
+    records = [record_of(trial) for trial in finished]
+    for number, record in enumerate(records):
+        on_trial(number, record)
+    strategy = OptunaStrategy(
+        space=Space.of(problem.bank, problem.cost, problem.max_ram),
+        sampler=problem.spec.sampler,
+        seed=problem.spec.seed,
+        directions=directions(problem),
+        finished=finished,
+    )
+    started, litert = monotonic(), problem.scorer.runner.seconds
+    with ThreadPoolExecutor(max_workers=1) as lane:
+        known = {record.plan.hash: done(record) for record in records}
+        evaluator = Evaluator(problem=problem, baseline=baseline, lane=lane, known=known)
+        stopped: Stopped = "trials"
+        with stop_signal() as stop:
+            for record in _trials(problem.spec, len(records), strategy, evaluator, stop):
+                store.add(strategy.tell(record))
+                records.append(record)
+                on_trial(len(records) - 1, record)
+        if len(records) < problem.spec.trials:
+            stopped = "interrupted" if stop.is_set() else "timeout"
+    return Searched(
+        baseline=baseline,
+        records=tuple(records),
+        stopped=stopped,
+        seconds=monotonic() - started,
+        litert_seconds=problem.scorer.runner.seconds - litert,
+    )
+
+
+@contextmanager
+def stop_signal() -> Iterator[Event]:
+    """An event that Ctrl-C sets: a trial that is being written is written to its end. A second Ctrl-C raises."""
+    stop = Event()
+
+    def on_interrupt(number: int, frame: FrameType | None) -> None:
+        stop.set()
+        signal.signal(number, signal.default_int_handler)
+
+    if current_thread() is not main_thread():  # only the main thread gets signals
+        yield stop
+        return
+    before = signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _trials(spec: StudySpec, count: int, strategy: Strategy, evaluator: Evaluator, stop: Event) -> Iterator[Record]:
+    """Records in the order of their trials, up to `LAG` under way, until there are enough, time is over or `stop`."""
+    end = inf if spec.timeout is None else monotonic() + spec.timeout
+    running: deque[Future[Record]] = deque()
+    while True:
+        while len(running) < LAG and count < spec.trials and monotonic() < end and not stop.is_set():
+            running.append(evaluator.submit(strategy.ask()))
+            count += 1
+        if not running:
+            return
+        yield running.popleft().result()
+
+
+def done(record: Record) -> Future[Record]:
+    """A record that is there already."""
+    future: Future[Record] = Future()
+    future.set_result(record)
+    return future
+
+
+def directions(problem: Problem) -> Sequence[Direction]:
+    """Of the objectives."""
+    return [objective.direction for objective in problem.objectives]
+
+
+def static_metrics(measured: Measurements) -> dict[str, float]:
+    """The figures that take no data."""
+    return {
+        "flash_bytes": measured.flash.total,
+        "ram_bytes": measured.ram.total,
+        "latency_ms": measured.latency * 1e3,
+        "energy_mj": measured.energy * 1e3,
+        "weight_bytes": measured.weight_bytes,
+    }
+
+
+def _count(mask: Array) -> int:
+    return int(np.count_nonzero(mask))

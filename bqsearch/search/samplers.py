@@ -1,0 +1,137 @@
+"""Samplers by name: each a function of a seed and the space, so that any trial's proposal can be made again."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any, final
+
+import numpy as np
+from optuna.distributions import BaseDistribution
+from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.samplers.nsgaii import PolynomialMutation
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from bqsearch.search.space import Space
+
+POPULATION = 40
+
+
+def lagrange(seed: int, space: Space) -> BaseSampler:
+    """The bank's hull with jittered layer weights, at sizes around the smallest that keeps the allowed drop."""
+    return LagrangeSampler(seed, space)
+
+
+def nsga2(seed: int, space: Space) -> BaseSampler:
+    """Deb et al.'s NSGA-II: evolves what has been found; its proposals cost little."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        sampler = NSGAIISampler(population_size=POPULATION, mutation=PolynomialMutation(), seed=seed)
+    return FixedSpace(sampler, space)
+
+
+def tpe(seed: int, space: Space) -> BaseSampler:
+    """Multivariate tree-structured Parzen estimator: learns from few trials, but proposes slowly over many layers."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        sampler = TPESampler(seed=seed, n_startup_trials=0, multivariate=True)
+    return FixedSpace(sampler, space)
+
+
+def random(seed: int, space: Space) -> BaseSampler:
+    """Uniform over the ladders: what any other sampler should beat."""
+    return FixedSpace(RandomSampler(seed=seed), space)
+
+
+@final
+class FixedSpace(BaseSampler):
+    """A sampler of Optuna's that is told the space, where it would compare the spaces of all trials at each proposal.
+
+    Args:
+        sampler: Who proposes.
+        space: Of every trial.
+    """
+
+    def __init__(self, sampler: BaseSampler, space: Space) -> None:
+        self._sampler = sampler
+        self._relative = {name: d for name, d in space.distributions.items() if not d.single()}
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """The whole space; random sampling takes each layer on its own."""
+        del study, trial
+        return {} if isinstance(self._sampler, RandomSampler) else self._relative
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """As the sampler does."""
+        return self._sampler.sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """As the sampler does."""
+        return self._sampler.sample_independent(study, trial, param_name, param_distribution)
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """As the sampler does."""
+        self._sampler.before_trial(study, trial)
+
+    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
+        """As the sampler does."""
+        self._sampler.after_trial(study, trial, state, values)
+
+
+@final
+class LagrangeSampler(BaseSampler):
+    """Proposes points of the predicted hull, with errors of the prediction tried out.
+
+    Each proposal draws a size, mostly around the smallest that has kept the allowed drop so far, and a factor for each
+    layer's distortion; it is the best plan of that size if those factors were true.
+
+    Args:
+        seed: Of the draws.
+        space: With the bank's predictions.
+    """
+
+    jitter = (0.1, 0.8)  # standard deviation of the factors' logarithms, drawn evenly
+    around = (0.75, 1.5)  # of the smallest feasible size
+    share = 0.8  # of the proposals that go around it; the rest spread over the whole front
+    tight = 0.25  # share of the proposals that keep to the smallest arena
+
+    def __init__(self, seed: int, space: Space) -> None:
+        self._rng = np.random.default_rng(seed)
+        self._space = space
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """The whole space."""
+        del study, trial
+        return self._space.distributions
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """A rung for each layer."""
+        del trial, search_space
+        space, rng = self._space, self._rng
+        largest = float(space.sizes(space.cheapest(space.prices[0])))
+        smallest = self._smallest_feasible(study, largest)
+        low, high = np.array(self.around) * smallest if rng.random() < self.share else (smallest, largest)
+        size = np.exp(rng.uniform(np.log(low), np.log(max(low, min(high, largest)))))
+        weights = np.exp(rng.uniform(*self.jitter) * rng.standard_normal(len(space.ladders)))
+        room = space.least_arena if rng.random() < self.tight else np.inf
+        return space.rungs(space.cheapest_within(size, weights, room))
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """Never needed: every layer is in the relative space."""
+        del study, trial, param_distribution
+        raise LookupError(f"{param_name!r} is not a layer of the space")
+
+    @staticmethod
+    def _smallest_feasible(study: Study, largest: float) -> float:
+        trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        told = [trial.user_attrs["record"] for trial in trials]
+        feasible = [t for t in told if all(excess <= 0 for excess in t["constraints"].values())]
+        return min((float(t["metrics"]["weight_bytes"]) for t in feasible), default=largest)

@@ -1,0 +1,184 @@
+"""The search space: for each layer a ladder of choices worth having, as one integer parameter; and hulls along them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from optuna.distributions import BaseDistribution, IntDistribution
+
+from bqsearch.bank import LayerBank, OptionBank
+from bqsearch.hardware.cost import CostModel
+from bqsearch.hardware.memory import scratch_bytes
+from bqsearch.plan import CODINGS, Choice, Plan
+from bqsearch.types import Floats, Ints
+
+_HALVINGS = 14  # of the range of prices, in the search for a size: finer than two neighboring plans
+_STEPS = 400  # prices between the finest and the coarsest plan from which a sweep picks
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Ladder:
+    """One layer's choices, most bytes first: each costs less and distorts more than those before it in its coding.
+
+    Attributes:
+        layer: Name.
+        choices: Rungs.
+        nbytes: `(n,)` bytes of each rung.
+        distortion: `(n,)` predicted squared error at the network's output.
+        arena: `(n,)` bytes that the arena must have during this layer; the largest over all layers is the arena's size.
+    """
+
+    layer: str
+    choices: tuple[Choice, ...]
+    nbytes: Ints
+    distortion: Floats
+    arena: Ints
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Space:
+    """The ladders of all layers.
+
+    Attributes:
+        bank: Where they come from.
+        ladders: In execution order.
+    """
+
+    bank: OptionBank
+    ladders: tuple[Ladder, ...]
+
+    @classmethod
+    def of(cls, bank: OptionBank, cost: CostModel, max_ram: int) -> "Space":
+        """The space of a bank on a board, without the rungs that no plan within `max_ram` bytes can hold."""
+        room = max_ram - cost.target.stack - cost.target.static_ram
+        return cls(bank=bank, ladders=tuple(_ladder(entry, cost, room) for entry in bank.layers))
+
+    @cached_property
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """Optuna's view: for each layer an integer, the rung."""
+        return {ladder.layer: IntDistribution(0, len(ladder.choices) - 1) for ladder in self.ladders}
+
+    def plan(self, rungs: Mapping[str, int]) -> Plan:
+        """The plan of a rung for each layer."""
+        return self.bank.plan({ladder.layer: ladder.choices[rungs[ladder.layer]] for ladder in self.ladders})
+
+    def rungs(self, indices: Ints) -> dict[str, int]:
+        """`(layers,)` rung indices by layer name."""
+        return {ladder.layer: int(index) for ladder, index in zip(self.ladders, indices, strict=True)}
+
+    def sizes(self, indices: Ints) -> Ints:
+        """Bytes of all layers' weights and tables under `(..., layers)` rung indices, `(...)`."""
+        return self._nbytes[np.arange(len(self.ladders)), indices].sum(axis=-1).astype(np.int64)
+
+    def cheapest(self, price: float, weights: Floats | None = None, room: float = np.inf) -> Ints:
+        """The rungs that minimize distortion + price * bytes, on the convex hull of what is predicted; `(layers,)`.
+
+        By Everett (Operations Research 11, 1963) no plan of as few bytes is predicted to distort less.
+
+        Args:
+            price: Distortion that a byte is worth.
+            weights: `(layers,)` factors on the layers' distortions; None for 1.
+            room: Bytes that the arena may have; at least `least_arena`.
+        """
+        distortion = self._distortion if weights is None else self._distortion * weights[:, None]
+        costs = np.where(self._arena <= room, distortion + price * self._nbytes, np.inf)
+        return np.argmin(costs, axis=1)
+
+    def cheapest_within(self, nbytes: float, weights: Floats, room: float = np.inf) -> Ints:
+        """The rungs on the hull whose bytes are the most that do not exceed `nbytes`, or the fewest there are."""
+        low, high = np.log(self.prices)
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            if self.sizes(self.cheapest(float(np.exp(middle)), weights, room)) > nbytes:
+                low = middle
+            else:
+                high = middle
+        return self.cheapest(float(np.exp(high)), weights, room)
+
+    @cached_property
+    def least_arena(self) -> int:
+        """Bytes of the smallest arena that any plan has."""
+        return max(int(ladder.arena.min()) for ladder in self.ladders)
+
+    @cached_property
+    def prices(self) -> Floats:
+        """From one at which the finest rungs are the cheapest to one at which the coarsest are, with wide margins."""
+        slopes = np.concatenate([_slopes(ladder) for ladder in self.ladders])
+        slopes = slopes[slopes > 0]
+        return np.array([slopes.min() / 100, slopes.max() * 100]) if len(slopes) else np.array([1.0, 1.0])
+
+    def sweep(self, count: int) -> list[dict[str, int]]:
+        """Up to `count` different points of two Lagrangian sweeps: without regard to RAM, and in the smallest arena.
+
+        Each goes at even ratios of bytes, finest first; where RAM is the same for all plans the second adds nothing.
+        """
+        free = self._sweep_within(np.inf, count)
+        tight = [p for p in self._sweep_within(self.least_arena, count // 3) if p not in free]
+        return self._sweep_within(np.inf, count - len(tight)) + tight
+
+    def _sweep_within(self, room: float, count: int) -> list[dict[str, int]]:
+        plans = np.stack(
+            [self.cheapest(float(p), None, room) for p in np.geomspace(self.prices[0], self.prices[1], _STEPS)]
+        )
+        sizes = self.sizes(plans)
+        wanted = np.geomspace(sizes.max(), sizes.min(), count)
+        return [self.rungs(plans[i]) for i in dict.fromkeys(int(np.argmin(np.abs(sizes - size))) for size in wanted)]
+
+    @cached_property
+    def _nbytes(self) -> Floats:
+        return _stacked([ladder.nbytes for ladder in self.ladders])
+
+    @cached_property
+    def _distortion(self) -> Floats:
+        return _stacked([ladder.distortion for ladder in self.ladders])
+
+    @cached_property
+    def _arena(self) -> Floats:
+        return _stacked([ladder.arena for ladder in self.ladders])
+
+
+def _stacked(rows: Sequence[Floats | Ints]) -> Floats:
+    """Rows of different lengths as one matrix, filled up with what no minimum picks."""
+    matrix = np.full((len(rows), max(len(row) for row in rows)), np.inf)
+    for index, row in enumerate(rows):
+        matrix[index, : len(row)] = row
+    return matrix
+
+
+def _ladder(entry: LayerBank, cost: CostModel, room: int) -> Ladder:
+    """In each coding the choices that no other undercuts in both bytes and distortion, as far as RAM allows."""
+    found = entry.choices()
+    kept = [c for coding in CODINGS for c in _undominated([f for f in found if f[0].coding == coding])]
+    kept.sort(key=lambda c: (-c[1], c[2], str(c[0])))
+    arena = np.array([_arena(entry, c[0], cost) for c in kept], np.int64)
+    if (arena <= room).any():
+        kept = [c for c, nbytes in zip(kept, arena, strict=True) if nbytes <= room]
+        arena = arena[arena <= room]
+    return Ladder(
+        layer=entry.layer.name,
+        choices=tuple(c[0] for c in kept),
+        nbytes=np.array([c[1] for c in kept], np.int64),
+        distortion=np.array([c[2] for c in kept], np.float64),
+        arena=arena,
+    )
+
+
+def _arena(entry: LayerBank, choice: Choice, cost: CostModel) -> int:
+    nbytes = scratch_bytes(entry.layer, choice.coding, entry.table_bytes(choice), cost.target)
+    return cost.arena.end(entry.layer.op, nbytes)
+
+
+def _undominated(found: Sequence[tuple[Choice, int, float]]) -> list[tuple[Choice, int, float]]:
+    kept: list[tuple[Choice, int, float]] = []
+    for candidate in sorted(found, key=lambda c: (c[1], c[2], str(c[0]))):
+        if not kept or candidate[2] < kept[-1][2]:
+            kept.append(candidate)
+    return kept
+
+
+def _slopes(ladder: Ladder) -> Floats:
+    """Distortion taken on for each byte saved, between neighboring rungs."""
+    order = np.argsort(ladder.nbytes, kind="stable")
+    saved, taken = np.diff(ladder.nbytes[order]), -np.diff(ladder.distortion[order])
+    return (taken[saved > 0] / saved[saved > 0]).astype(np.float64)

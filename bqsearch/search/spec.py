@@ -1,0 +1,235 @@
+"""StudySpec: everything that defines a run, from a TOML file, from options, or from both."""
+
+import math
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from bqsearch import registry
+from bqsearch.errors import StudyError, UnknownNameError
+
+SCHEMES = ("keep", "uniform", "kmeans", "binquant", "binquant_optimal")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What a plan's files depend on besides the plan.
+
+    Attributes:
+        model: Registry name, or path of a model file.
+        data: Registry name or path; None for a built-in model's own set.
+        normalize: Mean and standard deviation of pixels, None where the data or the model's type says it.
+        seed: Of splits and calibration.
+        calibration: Inputs of the train split that are calibrated on.
+        bias_correction: Whether biases make up for the mean error of coarser weights.
+    """
+
+    model: str
+    data: str | None
+    normalize: tuple[float, float] | None
+    seed: int
+    calibration: int
+    bias_correction: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudySpec:
+    """A run's definition.
+
+    Attributes:
+        name: Of the study and of its default output folder.
+        model: Registry name, or path of a model file.
+        target: Name of a board, or path of its TOML file.
+        data: Registry name or path; None for a built-in model's own set.
+        normalize: Mean and standard deviation of pixels, None where the data or the model's type says it.
+        objectives: Registry names, in the order in which the front is reported.
+        schemes: Registry names of quantizers to choose from.
+        max_drop: Percentage points of accuracy below the int8 baseline that a candidate may lose on the search split.
+        max_flash: Bytes; None for the board's.
+        max_ram: Bytes; None for the board's.
+        trials: Number of trials in all, resumed ones included.
+        timeout: Seconds after which no new trial begins; None for no limit.
+        sampler: Registry name.
+        seed: Of splits, calibration and search.
+        calibration: Inputs of the train split that are calibrated on.
+        bias_correction: Whether biases make up for the mean error of coarser weights.
+    """
+
+    name: str
+    model: str
+    target: str
+    data: str | None = None
+    normalize: tuple[float, float] | None = None
+    objectives: tuple[str, ...] = ("accuracy", "flash", "ram")
+    schemes: tuple[str, ...] = SCHEMES
+    max_drop: float = 1.0
+    max_flash: int | None = None
+    max_ram: int | None = None
+    trials: int = 200
+    timeout: float | None = None
+    sampler: str = "lagrange"
+    seed: int = 0
+    calibration: int = 256
+    bias_correction: bool = True
+
+    def __post_init__(self) -> None:
+        _check_name("objective", self.objectives)
+        _check_name("scheme", self.schemes)
+        _check_name("sampler", (self.sampler,))
+        _check_number("max_drop", self.max_drop, 0, 100, "percentage points")
+        _check_number("max_flash", self.max_flash, 1, None, "bytes")
+        _check_number("max_ram", self.max_ram, 1, None, "bytes")
+        _check_number("trials", self.trials, 1, None, "trials")
+        _check_number("timeout", self.timeout, 0, None, "seconds")
+        _check_number("seed", self.seed, 0, 2**31 - 1, "")
+        _check_number("calibration", self.calibration, 1, None, "inputs")
+        if len(self.objectives) < 2 or len(set(self.objectives)) < len(self.objectives):
+            raise StudyError(f"a front needs two or more different objectives, not {', '.join(self.objectives)!r}")
+        if self.normalize is not None and not (all(map(math.isfinite, self.normalize)) and self.normalize[1] > 0):
+            raise StudyError(f"normalize needs a finite mean and a standard deviation above 0, not {self.normalize}")
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", self.name):
+            raise StudyError(
+                f"a study's name has letters, digits, '_', '-' and '.', and begins with one of the first: {self.name!r}"
+            )
+
+    @property
+    def recipe(self) -> Recipe:
+        """The part that a plan's files depend on."""
+        return Recipe(**{f.name: getattr(self, f.name) for f in fields(Recipe)})
+
+
+def study_names() -> list[str]:
+    """The studies that come with bqsearch, sorted."""
+    return sorted(f.name.removesuffix(".toml") for f in files("studies").iterdir() if f.name.endswith(".toml"))
+
+
+def read_study(name: str) -> dict[str, Any]:
+    """A study's settings, by name or by the path of a TOML file, checked for unknown keys.
+
+    Raises:
+        UnknownNameError: Neither a study of that name nor a TOML file.
+        StudyError: The file is malformed or has an unknown key; the message names the nearest good one.
+    """
+    if name in study_names():
+        text, stem = (files("studies") / f"{name}.toml").read_text("utf-8"), name
+    elif name.endswith(".toml"):
+        try:
+            text, stem = Path(name).read_text("utf-8"), Path(name).stem
+        except (OSError, UnicodeDecodeError) as error:
+            raise StudyError(f"cannot read the study {name}: {error}") from error
+    else:
+        raise UnknownNameError("study", name, study_names())
+    try:
+        settings = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise StudyError(f"the study {name} is not valid TOML: {error}") from error
+    known = {f.name for f in fields(StudySpec)}
+    for key in settings:
+        if key not in known:
+            raise StudyError(f"the study {name}: {UnknownNameError('key', key, known)}")
+    return {"name": stem, **settings}
+
+
+def make_spec(settings: Mapping[str, Any]) -> StudySpec:
+    """A spec from plain values, as TOML or options give them; None leaves a default.
+
+    Raises:
+        StudyError: A value has the wrong type or is out of range, or model or target is missing.
+    """
+    given = {key: value for key, value in settings.items() if value is not None}
+    for key, cure in (("model", "--model NAME|FILE"), ("target", "--target NAME|FILE")):
+        if key not in given:
+            raise StudyError(f"no {key} given: name one with {cure}, or in the study file")
+    given.setdefault("name", default_name(str(given["model"]), str(given["target"])))
+    return StudySpec(**{key: _convert(key, value) for key, value in given.items()})
+
+
+def make_recipe(settings: Mapping[str, Any]) -> Recipe:
+    """A recipe from plain values, as JSON gives them.
+
+    Raises:
+        StudyError: A field is missing or has the wrong type.
+    """
+    missing = [f.name for f in fields(Recipe) if f.name not in settings]
+    if missing:
+        raise StudyError(f"the recipe has no {missing[0]!r}")
+    given: dict[str, Any] = {}
+    for field in fields(Recipe):
+        value = settings[field.name]
+        given[field.name] = None if value is None else _convert(field.name, value)
+    return Recipe(**given)
+
+
+def default_name(model: str, target: str) -> str:
+    """`MODEL-TARGET`, from names or file stems."""
+    stems = [Path(value).stem if value.endswith((".tflite", ".toml")) else value for value in (model, target)]
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", "-".join(stems)).lstrip("_.-") or "study"
+
+
+def parse_bytes(value: str | int) -> int:
+    """A number of bytes: `65536`, `"64K"` or `"1M"`, with K = 1,024.
+
+    Raises:
+        StudyError: Anything else.
+    """
+    match = re.fullmatch(r"(\d+)\s*([KM]?)(?:i?B)?", str(value).strip(), re.IGNORECASE)
+    if match is None or isinstance(value, bool):
+        raise StudyError(f"a size is a number of bytes, or with K or M behind it, as in 64K; not {value!r}")
+    return int(match[1]) * {"": 1, "K": 1 << 10, "M": 1 << 20}[match[2].upper()]
+
+
+_TEXTS, _LISTS, _SIZES = (
+    {"name", "model", "target", "data", "sampler"},
+    {"objectives", "schemes"},
+    {"max_flash", "max_ram"},
+)
+_COUNTS, _NUMBERS = {"trials", "seed", "calibration"}, {"max_drop", "timeout"}
+
+
+def _convert(key: str, value: Any) -> Any:
+    number = _is_number(value)
+    whole = number and isinstance(value, int)
+    if key in _SIZES:
+        return parse_bytes(value)
+    if key in _LISTS and isinstance(value, str):
+        return tuple(part.strip() for part in value.split(","))
+    if key == "normalize" and isinstance(value, str):
+        return _pair(value)
+    if key in _LISTS and isinstance(value, list | tuple) and all(isinstance(v, str) for v in value):
+        return tuple(value)
+    if key == "normalize" and isinstance(value, list | tuple) and len(value) == 2 and all(map(_is_number, value)):
+        return tuple(value)
+    good = (key in _TEXTS and isinstance(value, str)) or (key in _COUNTS and whole) or (key in _NUMBERS and number)
+    if not good and not (key == "bias_correction" and isinstance(value, bool)):
+        raise StudyError(f"{key} cannot be {value!r} ({type(value).__name__})")
+    return value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _pair(text: str) -> tuple[float, float]:
+    try:
+        mean, std = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise StudyError(f"normalize reads MEAN,STD, as in 127.5,127.5; not {text!r}") from error
+    return mean, std
+
+
+def _check_name(kind: str, names: tuple[str, ...]) -> None:
+    for name in names:
+        if name not in registry.names(kind):
+            raise UnknownNameError(kind, name, registry.names(kind))
+
+
+def _check_number(name: str, value: float | None, low: float, high: float | None, unit: str) -> None:
+    if value is None:
+        return
+    if not math.isfinite(value) or value < low or (high is not None and value > high):
+        reach = f"at least {low}" if high is None else f"from {low} to {high}"
+        raise StudyError(f"{name} must be {reach}{' ' + unit if unit else ''}, not {value}")

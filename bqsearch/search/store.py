@@ -1,0 +1,132 @@
+"""Where finished trials survive: an Optuna storage, by default a journal file in the run's folder.
+
+A trial is written once, whole and only when it is finished, so a run that is killed at any moment leaves all of its
+finished trials and nothing half done.
+"""
+
+import re
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.exceptions import ExperimentalWarning, OptunaError
+from optuna.storages import BaseStorage, JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial
+
+from bqsearch.errors import MissingExtraError, StorageError
+from bqsearch.measure import Direction
+
+_FINGERPRINT = "fingerprint"
+
+
+class TrialStore:
+    """The finished trials of one study.
+
+    Args:
+        storage: Optuna's.
+        name: Of the study.
+        directions: `"maximize"` or `"minimize"` for each objective.
+        fingerprint: What the run was defined by; a study that is there already must agree.
+        resume: Whether a study that is there already may be gone on with.
+
+    Raises:
+        StorageError: The study is there and `resume` is not set, or it was defined otherwise, or the storage fails.
+    """
+
+    def __init__(
+        self,
+        storage: BaseStorage,
+        name: str,
+        directions: Sequence[Direction],
+        fingerprint: dict[str, Any],
+        resume: bool,
+    ) -> None:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        with _storage_errors("open the study"):
+            known = {summary.study_name for summary in optuna.get_all_study_summaries(storage)}
+            if name in known and not resume:
+                raise StorageError(
+                    f"the storage already has a study {name!r}: add --resume to go on with it, or choose another --out"
+                )
+            self._study = optuna.create_study(
+                storage=storage, study_name=name, directions=list(directions), load_if_exists=True
+            )
+            stored = self._study.user_attrs.get(_FINGERPRINT)
+            if stored is None:
+                self._study.set_user_attr(_FINGERPRINT, fingerprint)
+            else:
+                _check_same(stored, fingerprint, name)
+
+    def finished(self) -> list[FrozenTrial]:
+        """All trials, in order."""
+        with _storage_errors("read the trials"):
+            return sorted(self._study.get_trials(deepcopy=False), key=lambda trial: trial.number)
+
+    def add(self, trial: FrozenTrial) -> None:
+        """Write one finished trial."""
+        with _storage_errors("write a trial"):
+            self._study.add_trial(trial)
+
+
+def open_journal(path: Path) -> BaseStorage:
+    """The journal file of a run's folder, mended where a kill cut its last line or left its lock behind.
+
+    Only for a folder whose lock is held: nobody else writes to the journal then.
+    """
+    if path.exists():
+        content = path.read_bytes()
+        if not content.endswith(b"\n"):
+            path.write_bytes(content[: content.rfind(b"\n") + 1])
+    path.with_name(path.name + ".lock").unlink(missing_ok=True)
+    with _storage_errors(f"open {path}"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        return JournalStorage(JournalFileBackend(str(path)))
+
+
+def open_url(url: str) -> BaseStorage:
+    """A database, `postgresql://...`, `mysql://...` or `sqlite:///FILE`.
+
+    Raises:
+        StorageError: The URL is none, or the database cannot be reached, or its driver is not installed.
+        MissingExtraError: PostgreSQL's driver is not installed.
+    """
+    shown = re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", url)
+    try:
+        with _storage_errors(f"open the storage {shown}"):
+            return optuna.storages.RDBStorage(url)
+    except ImportError as error:
+        if url.startswith("postgresql"):
+            raise MissingExtraError("psycopg", "postgres", f"the storage {shown}") from error
+        raise StorageError(f"cannot open the storage {shown}: its driver is not installed ({error.name})") from error
+
+
+class _storage_errors:  # noqa: N801 - reads as a statement
+    """Optuna's, SQLAlchemy's and the file system's errors, as one of ours."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        from sqlalchemy.exc import SQLAlchemyError
+
+        if isinstance(error, OptunaError | SQLAlchemyError | OSError | ValueError | KeyError):
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise StorageError(f"cannot {self.what}: {reason}") from error
+
+
+def _check_same(stored: dict[str, Any], wanted: dict[str, Any], name: str) -> None:
+    odd = [key for key in sorted(set(stored) | set(wanted)) if stored.get(key) != wanted.get(key)]
+    if odd:
+        differences = "; ".join(f"{key}: {_brief(stored.get(key))} then, {_brief(wanted.get(key))} now" for key in odd)
+        raise StorageError(f"the study {name!r} was defined otherwise and cannot be resumed ({differences})")
+
+
+def _brief(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:12]}..."

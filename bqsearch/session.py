@@ -1,0 +1,216 @@
+"""One run from its definition to its report: the order in which the rooms are called."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bqsearch import registry
+from bqsearch.errors import BqsearchError, OutputError
+from bqsearch.report import html, plots, tables
+from bqsearch.report.progress import View
+from bqsearch.search import driver, front, prepare
+from bqsearch.search.folder import FRONT, RunFolder, disk_errors, opened, write_bytes
+from bqsearch.search.pareto import wilson_interval
+from bqsearch.search.prepare import Problem
+from bqsearch.search.record import Record
+from bqsearch.search.spec import StudySpec, make_spec, read_study
+from bqsearch.search.store import TrialStore, open_journal, open_url
+from bqsearch.tracking import mlflow
+from bqsearch.tracking.process import TrackerProcess
+from bqsearch.tracking.spool import Spool
+from bqsearch.zoo.base import ZooModel
+
+PNG, PAGE = "pareto.png", "report.html"
+NO_TRACKING = "none"
+_EXPECTED_POINTS = 40  # for the check of free disk; MLflow keeps a second copy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        found: Whether there is a front.
+        interrupted: Whether Ctrl-C ended it.
+    """
+
+    found: bool
+    interrupted: bool
+
+
+def spec_of(study: str | None, options: Mapping[str, Any]) -> StudySpec:
+    """The spec of a study file, where one is named, with the options that were given over it."""
+    settings = read_study(study) if study else {}
+    return make_spec({**settings, **{key: value for key, value in options.items() if value is not None}})
+
+
+def run(
+    spec: StudySpec, out: Path | None, *, resume: bool, tracking_uri: str | None, storage: str | None, view: View
+) -> Outcome:
+    """Search, and leave everything in the output folder.
+
+    Args:
+        spec: The run's definition.
+        out: The folder; None for `runs/STUDY`.
+        resume: Go on with a run that is there.
+        tracking_uri: MLflow's; None for a store in the folder, `"none"` for no tracking.
+        storage: Optuna's URL; None for a journal in the folder.
+        view: What to show.
+
+    Raises:
+        BqsearchError: Anything that a user can mend.
+    """
+    path = out or Path("runs") / spec.name
+    given, _ = prepare.load_model(spec.model)
+    nbytes = sum(t.nbytes for t in given.tensors if t.data is not None)
+    with opened(path, resume, 2 * _EXPECTED_POINTS * nbytes) as folder:
+        with view.stages() as on_stage:
+            problem = prepare.prepare(spec, on_stage)
+        for note in filter(None, [problem.data.note]):
+            view.note(note)
+        store = TrialStore(
+            open_url(storage) if storage else open_journal(folder.journal),
+            spec.name,
+            driver.directions(problem),
+            problem.fingerprint,
+            resume or storage is None,
+        )
+        described = _search(problem, store, folder, _uri(folder, tracking_uri), view)
+        show(described, folder.path, view)
+    interrupted = described["settings"]["stopped"] == "interrupted"
+    return Outcome(found=described["recommended"] is not None, interrupted=interrupted)
+
+
+def _uri(folder: RunFolder, given: str | None) -> str | None:
+    return None if given == NO_TRACKING else given or mlflow.local_uri(folder.path)
+
+
+def _search(problem: Problem, store: TrialStore, folder: RunFolder, uri: str | None, view: View) -> dict[str, Any]:
+    spool = Spool(folder.path)
+    spool.start(problem.spec.name, _params(problem), _tags(problem))
+    tracker = TrackerProcess(folder.path, uri) if uri else None
+    try:
+        with view.trials(problem.spec.trials) as bar:
+
+            def on_trial(number: int, record: Record) -> None:
+                spool.trial(number, record)
+                bar(number, record)
+
+            searched = driver.search(problem, store, on_trial)
+        with view.stages() as on_stage:
+            on_stage("reading the holdout")
+            described = front.write_front(problem, searched, front.make_front(problem, searched), folder)
+            on_stage("drawing the report")
+            draw(described, folder.path)
+            spool.end(*_ending(described))
+            if tracker is not None:
+                on_stage("handing the last trials to MLflow")
+                _finish(tracker, view)
+        return described
+    finally:
+        if tracker is not None:
+            tracker.abandon()
+
+
+def _finish(tracker: TrackerProcess, view: View) -> None:
+    try:
+        tracker.finish()
+    except BqsearchError as error:
+        view.warn(str(error))
+
+
+def draw(described: Mapping[str, Any], path: Path) -> None:
+    """Write `pareto.png` and `report.html`."""
+    with disk_errors(path):
+        plots.pareto_png(described, path / PNG)
+    write_bytes(path / PAGE, html.report_html(described).encode())
+
+
+def show(described: Mapping[str, Any], path: Path, view: View) -> None:
+    """Print the table, what is recommended and where the files are; or the JSON."""
+    if view.as_json:
+        print(json.dumps(described, indent=1))
+        return
+    view.out.print(tables.front_table(described, view.out.width))
+    view.out.print(tables.summary(described))
+    for note in described["notes"]:
+        view.note(note)
+    view.out.print(f"files: {path}/ (report.html, pareto.png, front.json, points/)", highlight=False)
+
+
+def read_front(path: Path) -> dict[str, Any]:
+    """The front.json of a run's folder.
+
+    Raises:
+        OutputError: There is none, or it is not one of ours.
+    """
+    try:
+        described = json.loads((path / FRONT).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{path} holds no finished run: cannot read {FRONT} ({error})") from error
+    if not isinstance(described, dict) or described.get("format") != front.FORMAT or "points" not in described:
+        raise OutputError(f"{path / FRONT} is not a front of this version of bqsearch")
+    return described
+
+
+def train(name: str, out: Path, choices: Mapping[str, int | None], view: View) -> None:
+    """Train a built-in model again, and say what it reaches.
+
+    Args:
+        name: Registry name.
+        out: The .tflite file to write.
+        choices: Fields of the recipe that are to differ; None leaves one as it is.
+        view: What to show.
+    """
+    zoo: ZooModel = registry.load("model", name)
+    recipe = replace(zoo.recipe, **{key: value for key, value in choices.items() if value is not None})
+    if out.exists():
+        raise OutputError(f"{out} exists and is not overwritten: choose another --out")
+    with disk_errors(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+    with view.epochs(recipe.epochs) as on_epoch:
+        content = zoo.train(recipe, on_epoch)
+    write_bytes(out, content)
+    right, count = prepare.float_score(out, zoo)
+    low, high = wilson_interval(right, count)
+    view.out.print(
+        f"wrote {out} ({len(content):,} B): {100 * right / count:.2f} % of the search split's {count} inputs "
+        f"(95 % interval {100 * low:.2f} to {100 * high:.2f}), in float",
+        highlight=False,
+    )
+
+
+def _params(problem: Problem) -> dict[str, Any]:
+    spec = problem.spec
+    shown = ("model", "target", "objectives", "schemes", "max_drop", "trials", "sampler", "seed", "bias_correction")
+    limits = {"max_flash": problem.max_flash, "max_ram": problem.max_ram, "data": problem.data.name}
+    return {**{key: getattr(spec, key) for key in shown}, **limits}
+
+
+def _tags(problem: Problem) -> dict[str, str]:
+    return {
+        "model": problem.spec.model,
+        "target": problem.cost.target.name,
+        "data_sha256": problem.data.fingerprint,
+        "model_sha256": problem.source,
+    }
+
+
+def _ending(described: Mapping[str, Any]) -> tuple[str, dict[int, dict[str, float]], dict[str, float], list[str]]:
+    """What the tracker is told at the end: status, the front's final figures, the run's, and files."""
+    status = "KILLED" if described["settings"]["stopped"] == "interrupted" else "FINISHED"
+    pareto = {
+        point["trial"]: {key: point[key] for key in ("accuracy_holdout", "drop_holdout", "ratio")}
+        for point in described["points"]
+    }
+    baseline = described["baseline"]
+    metrics = {
+        f"baseline_{key}": baseline[key] for key in ("accuracy_search", "accuracy_holdout", "flash_bytes", "ram_bytes")
+    }
+    if described["recommended"] is not None:
+        best = described["points"][described["recommended"]]
+        keys = ("accuracy_search", "accuracy_holdout", "flash_bytes", "ram_bytes", "latency_ms", "energy_mj", "ratio")
+        metrics |= {f"recommended_{key}": best[key] for key in keys}
+    return status, pareto, metrics, [FRONT, PAGE, PNG, *(["points"] if described["points"] else [])]

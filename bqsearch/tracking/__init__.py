@@ -1,0 +1,1 @@
+"""Trackers: what a run tells others while it goes on."""

@@ -1,0 +1,1 @@
+"""The built-in models: their definitions, training recipes and shipped checkpoints."""

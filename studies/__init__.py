@@ -1,0 +1,1 @@
+"""Studies: one TOML file for each experiment, found by `bqsearch run --study NAME`."""

@@ -1,0 +1,47 @@
+"""The program as a user types it, and a finished run."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bqsearch.datasets import digits
+from runs import COMMAND, Bqsearch, Run
+
+
+@pytest.fixture(scope="session")
+def bqsearch() -> Bqsearch:
+    """Call the program."""
+
+    def call(*arguments: str | Path, timeout: float = 300) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-m", "bqsearch", *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def finished(bqsearch: Bqsearch, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The title's command with fewer trials, MLflow and all."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    done = bqsearch(*COMMAND, "--out", folder)
+    assert done.returncode == 0, done.stderr
+    return Run(folder, done.stdout, json.loads((folder / "front.json").read_text()))
+
+
+@pytest.fixture(scope="session")
+def int8_model(finished: Run) -> Path:
+    """A real int8 .tflite file: the run's finest point."""
+    return finished.folder / finished.front["points"][-1]["files"]["model"]
+
+
+@pytest.fixture(scope="session")
+def one_split(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An .npz with a test split only."""
+    data = digits.load()
+    path = tmp_path_factory.mktemp("data") / "digits.npz"
+    np.savez(path, x_test=data.search.x, y_test=data.search.y)
+    return path

@@ -1,0 +1,61 @@
+"""`--storage postgresql://...` against a real server, started for the test."""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from runs import Bqsearch
+
+SERVERS = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of an empty database on a server that listens on a socket of its own only."""
+    pytest.importorskip("psycopg", reason="psycopg (the extra `postgres`) is not installed")
+    if not SERVERS:
+        pytest.skip("the Debian package postgresql is not installed")
+    if os.geteuid() == 0 and shutil.which("runuser") is None:
+        pytest.skip("runuser is missing: a PostgreSQL server does not run as root")
+    binaries, folder = SERVERS[-1].parent, Path("/tmp") / f"bqsearch-postgres-{os.getpid()}"
+    folder.mkdir(mode=0o777)
+    folder.chmod(0o777)
+    log = tmp_path_factory.mktemp("postgres") / "log"
+    as_user("postgres", [binaries / "initdb", "-D", folder / "data", "-A", "trust", "-U", "bqsearch"], log)
+    options = f"-k {folder} -c listen_addresses=''"
+    control = [binaries / "pg_ctl", "-D", folder / "data", "-w", "-l", folder / "server.log", "-o", options]
+    as_user("postgres", [*control, "start"], log)
+    try:
+        as_user("postgres", [binaries / "createdb", "-h", folder, "-U", "bqsearch", "trials"], log)
+        yield f"postgresql://bqsearch@/trials?host={folder}"
+    finally:
+        as_user("postgres", [*control, "-m", "immediate", "stop"], log)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_a_run_keeps_its_trials_in_postgresql_and_resumes_from_there(
+    bqsearch: Bqsearch, int8_model: Path, one_split: Path, database: str, tmp_path: Path
+) -> None:
+    options = ["--data", one_split, "--normalize", "0,255", "--target", "nrf52840", "--tracking-uri", "none"]
+    command = ["run", "--model", int8_model, *options, "--storage", database, "--out", tmp_path / "out"]
+    first = bqsearch(*command, "--trials", "6")
+    assert first.returncode == 0, first.stderr
+    refused = bqsearch(*command, "--trials", "9", "--out", tmp_path / "other")
+    assert refused.returncode == 1
+    assert "already has a study" in refused.stderr
+    again = bqsearch(*command, "--trials", "9", "--resume")
+    assert again.returncode == 0, again.stderr
+    front = json.loads((tmp_path / "out" / "front.json").read_text())
+    assert [trial["number"] for trial in front["trials"]] == list(range(9))
+
+
+def as_user(user: str, command: list[str | Path], log: Path) -> None:
+    """Run a server's program, as its own user where we are root."""
+    prefix = ["runuser", "-u", user, "--"] if os.geteuid() == 0 else []
+    with log.open("ab") as sink:
+        subprocess.run([*prefix, *map(str, command)], stdout=sink, stderr=sink, check=True, cwd="/tmp")

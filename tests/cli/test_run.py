@@ -1,0 +1,171 @@
+"""`bqsearch run`, from the command line to the files it leaves."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ai_edge_litert.interpreter import Interpreter
+
+from bqsearch.datasets import digits
+from runs import COMMAND, TRIALS, Bqsearch, Run
+
+FIGURES = ("accuracy_search", "accuracy_holdout", "flash_bytes", "ram_bytes", "latency_ms", "energy_mj", "feasible")
+
+
+def test_front_json_has_what_a_script_needs(finished: Run) -> None:
+    front = finished.front
+    assert front["study"] == "mobilenet_v2-hifive1"
+    assert (front["model"], front["target"]) == ("mobilenet_v2", "hifive1")
+    assert len(front["trials"]) == TRIALS
+    for entry in (front["baseline"], *front["points"]):
+        assert all(entry[figure] is not None for figure in FIGURES)
+        assert sum(entry["flash"].values()) == entry["flash_bytes"]
+        assert sum(entry["ram"].values()) == entry["ram_bytes"]
+    for point in front["points"]:
+        assert (finished.folder / point["files"]["plan"]).is_file()
+        assert (finished.folder / point["files"]["model"]).is_file()
+
+
+def test_the_recommended_point_keeps_the_promise(finished: Run) -> None:
+    front = finished.front
+    point = front["points"][front["recommended"]]
+    assert point["ram_bytes"] <= 16384
+    assert point["drop_holdout"] <= 1.0
+    assert point["weight_bytes"] < front["baseline"]["weight_bytes"] / 2
+    assert point["ratio"] == pytest.approx(front["baseline"]["weight_bytes"] / point["weight_bytes"])
+
+
+def test_no_point_of_the_front_beats_another(finished: Run) -> None:
+    rows = [(-p["accuracy_search"], p["flash_bytes"], p["ram_bytes"]) for p in finished.front["points"]]
+    for i, one in enumerate(rows):
+        assert not any(all(a <= b for a, b in zip(other, one, strict=True)) for j, other in enumerate(rows) if i != j)
+
+
+def test_a_points_model_file_scores_what_the_front_says(finished: Run) -> None:
+    """LiteRT on the file itself, image by image, against figures that came from patched bytes in batches."""
+    data = digits.load()
+    point = finished.front["points"][finished.front["recommended"]]
+    interpreter = Interpreter(model_path=str(finished.folder / point["files"]["model"]), num_threads=1)
+    interpreter.allocate_tensors()
+    source, sink = interpreter.get_input_details()[0], interpreter.get_output_details()[0]["index"]
+    scale, zero_point = source["quantization"]
+    for split, key in ((data.search, "accuracy_search"), (data.holdout, "accuracy_holdout")):
+        right = 0
+        for image, label in zip(split.x, split.y, strict=True):
+            codes = np.clip(np.rint(image / np.float32(255) / np.float32(scale)) + zero_point, -128, 127)
+            interpreter.set_tensor(source["index"], codes.astype(np.int8)[None])
+            interpreter.invoke()
+            right += int(np.argmax(interpreter.get_tensor(sink)) == label)
+        assert right / len(split) == point[key]
+
+
+def test_the_terminal_shows_the_table_and_where_the_files_are(finished: Run) -> None:
+    assert "base" in finished.output
+    assert "★" in finished.output
+    assert str(finished.folder) in finished.output.replace("\n", "")
+
+
+def test_the_same_seed_gives_the_same_front(finished: Run, bqsearch: Bqsearch, tmp_path: Path) -> None:
+    done = bqsearch(*COMMAND, "--out", tmp_path / "again", "--tracking-uri", "none", "--json")
+    assert done.returncode == 0, done.stderr
+    again = json.loads(done.stdout)
+    assert again == json.loads((tmp_path / "again" / "front.json").read_text())
+    assert again["points"] == finished.front["points"]
+    assert again["trials"] == finished.front["trials"]
+    assert not (tmp_path / "again" / "mlflow.db").exists()
+
+
+def test_a_killed_run_goes_on_as_if_it_had_never_stopped(finished: Run, tmp_path: Path) -> None:
+    from mlflow import MlflowClient
+
+    folder = tmp_path / "killed"
+    command = [sys.executable, "-m", "bqsearch", *COMMAND, "--out", str(folder), "--quiet"]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    wait_for_trials(folder, 10)
+    process.kill()
+    process.wait()
+    assert not (folder / "front.json").exists()
+    done = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    front = json.loads((folder / "front.json").read_text())
+    assert front["points"] == finished.front["points"]
+    assert front["trials"] == finished.front["trials"]
+    client = MlflowClient(tracking_uri=f"sqlite:///{folder}/mlflow.db")
+    experiment = client.get_experiment_by_name("mobilenet_v2-hifive1")
+    runs = client.search_runs([experiment.experiment_id])
+    numbers = sorted(int(run.data.tags["bqsearch.trial"]) for run in runs if "bqsearch.trial" in run.data.tags)
+    assert numbers == list(range(TRIALS))
+
+
+def test_ctrl_c_ends_with_what_has_been_found(tmp_path: Path) -> None:
+    folder = tmp_path / "interrupted"
+    arguments = [*COMMAND[:-1], "5000", "--out", str(folder), "--tracking-uri", "none"]
+    process = subprocess.Popen([sys.executable, "-m", "bqsearch", *arguments], stdout=subprocess.PIPE, text=True)
+    wait_for_trials(folder, 40)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "★" in output
+    front = json.loads((folder / "front.json").read_text())
+    assert front["settings"]["stopped"] == "interrupted"
+    assert 40 <= len(front["trials"]) < 5000
+
+
+def test_time_is_up(bqsearch: Bqsearch, tmp_path: Path) -> None:
+    options = ["--timeout", "1", "--trials", "100000", "--tracking-uri", "none", "--out", tmp_path / "short"]
+    done = bqsearch(*COMMAND[:-2], *options)
+    assert done.returncode == 0, done.stderr
+    front = json.loads((tmp_path / "short" / "front.json").read_text())
+    assert front["settings"]["stopped"] == "timeout"
+
+
+def test_a_board_that_is_too_small_says_by_how_much_and_what_would_help(bqsearch: Bqsearch, tmp_path: Path) -> None:
+    folder = tmp_path / "small"
+    done = bqsearch(*COMMAND[:-1], "5", "--max-ram", "12K", "--tracking-uri", "none", "--out", folder)
+    assert done.returncode == 3
+    front = json.loads((folder / "front.json").read_text())
+    excess = front["baseline"]["ram_bytes"] - 12 * 1024
+    assert front["points"] == []
+    assert f"{excess:,} B above the limit" in front["reason"]
+    assert "sets the peak" in front["reason"]
+    assert "would help" in front["reason"]
+    assert all(trial["accuracy_search"] is None for trial in front["trials"])
+
+
+def test_a_file_model_with_one_split_says_that_it_was_halved(
+    bqsearch: Bqsearch, int8_model: Path, one_split: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "file"
+    options = ["--data", one_split, "--normalize", "0,255", "--trials", "8", "--tracking-uri", "none", "--out", folder]
+    done = bqsearch("run", "--model", int8_model, "--target", "stm32f746", *options)
+    assert done.returncode == 0, done.stderr
+    assert "halved" in done.stderr.replace("\n", " ")
+    front = json.loads((folder / "front.json").read_text())
+    assert (front["data"]["search"], front["data"]["holdout"]) == (175, 175)
+
+
+@pytest.mark.parametrize("sampler", ["nsga2", "tpe", "random"])
+def test_every_sampler_finds_a_front(
+    bqsearch: Bqsearch, int8_model: Path, one_split: Path, tmp_path: Path, sampler: str
+) -> None:
+    options = ["--data", one_split, "--normalize", "0,255", "--trials", "50", "--tracking-uri", "none"]
+    options += ["--sampler", sampler, "--max-drop", "5", "--out", tmp_path / sampler]
+    done = bqsearch("run", "--model", int8_model, "--target", "nrf52840", *options)
+    assert done.returncode == 0, done.stderr
+    front = json.loads((tmp_path / sampler / "front.json").read_text())
+    assert len(front["trials"]) == 50
+
+
+def wait_for_trials(folder: Path, count: int) -> None:
+    """Until the journal holds at least `count` finished trials."""
+    journal, end = folder / "trials.journal", time.monotonic() + 120
+    while not journal.exists() or journal.read_bytes().count(b'"record"') < count:
+        assert time.monotonic() < end, "the run makes no progress"
+        time.sleep(0.01)
+    assert os.path.getsize(journal) > 0

@@ -1,0 +1,91 @@
+"""What is written is what was scored: the same bytes each time, and LiteRT on them gives the same answers."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ai_edge_litert.interpreter import Interpreter
+from networks import small_int8_network, small_uint8_network
+from search.problems import prepared, write_files
+
+from bqsearch.exporters import tflite
+from bqsearch.graph.ir import Graph
+from bqsearch.importers.tflite import parse
+from bqsearch.packing.size import decode
+from bqsearch.plan import Choice, Plan
+from bqsearch.quantizers.base import offset_codes
+from bqsearch.search.prepare import Problem
+from bqsearch.types import Array
+
+CHOICES = ["keep-256-raw", "kmeans-8-huffman", "uniform-16-packed", "binquant-16-huffman", "binquant_optimal-4-packed"]
+
+
+@pytest.fixture(scope="module", params=[small_int8_network, small_uint8_network])
+def problem(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Problem:
+    make: Callable[[int], Graph] = request.param
+    return prepared(write_files(tmp_path_factory.mktemp("export"), make))
+
+
+def plans(problem: Problem) -> list[Plan]:
+    """One for each choice throughout, and a mixed one."""
+    names = list(problem.bank.by_name)
+    same = [{name: Choice.parse(text) for name in names} for text in CHOICES]
+    mixed = {name: Choice.parse(CHOICES[i % len(CHOICES)]) for i, name in enumerate(names, start=1)}
+    return [problem.bank.plan(choices) for choices in [*same, mixed]]
+
+
+def predictions(content: bytes, inputs: Array) -> Array:
+    made = Interpreter(model_content=content)
+    made.allocate_tensors()
+    source, sink = made.get_input_details()[0]["index"], made.get_output_details()[0]["index"]
+    found = []
+    for value in inputs:
+        made.set_tensor(source, value[None])
+        made.invoke()
+        found.append(int(made.get_tensor(sink)[0].argmax()))
+    return np.array(found)
+
+
+def test_litert_answers_as_the_scorer_scored(problem: Problem) -> None:
+    for plan in plans(problem):
+        measured = problem.measure(plan)
+        found = predictions(tflite.export(measured.model), problem.scorer.inputs)
+        np.testing.assert_array_equal(found == problem.scorer.labels, measured.correct, err_msg=str(plan))
+
+
+def test_equal_plans_give_equal_bytes(problem: Problem) -> None:
+    made = [tflite.export(problem.compress(plan)) for plan in plans(problem)]
+    again = [tflite.export(problem.compress(Plan.from_json(plan.to_json()))) for plan in plans(problem)]
+    assert made == again
+    assert len(set(made)) == len(made)
+
+
+def test_the_file_holds_what_the_streams_decode_to(problem: Problem) -> None:
+    for plan in plans(problem):
+        model = problem.compress(plan)
+        read = parse(tflite.export(model))
+        for entry in model.layers:
+            stored = offset_codes(read.tensors[entry.layer.weights].data).reshape(-1)
+            np.testing.assert_array_equal(stored, decode(entry.coded))
+
+
+def test_keeping_everything_changes_nothing(problem: Problem) -> None:
+    read = parse(tflite.export(problem.compress(problem.bank.baseline)))
+    assert read.fingerprint == problem.graph.fingerprint
+
+
+def test_another_process_writes_the_same_bytes(problem: Problem, tmp_path: Path) -> None:
+    """Nothing depends on the order of a hash table or on what ran before."""
+    code = (
+        "import sys; from pathlib import Path; from bqsearch.graph.flatbuffer import serialize\n"
+        "from bqsearch.importers.tflite import load; Path(sys.argv[2]).write_bytes(serialize(load(Path(sys.argv[1]))))"
+    )
+    content = tflite.export(problem.compress(plans(problem)[-1]))
+    (tmp_path / "one.tflite").write_bytes(content)
+    for seed in ("1", "2"):
+        command = [sys.executable, "-c", code, str(tmp_path / "one.tflite"), str(tmp_path / "two.tflite")]
+        subprocess.run(command, check=True, env={"PYTHONHASHSEED": seed, "PATH": "/usr/bin:/bin"})
+        assert (tmp_path / "two.tflite").read_bytes() == content

@@ -1,0 +1,215 @@
+"""Small networks made in code: deterministic by seed, shaped like real ones, and run by LiteRT as they are."""
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from numpy.typing import NDArray
+
+from bqsearch.graph.ir import Graph, Op, Quantization, Tensor
+
+SAME, VALID = schema.Padding.SAME, schema.Padding.VALID
+LINEAR, RELU = schema.ActivationFunctionType.NONE, schema.ActivationFunctionType.RELU
+REACH = 4.0  # activations lie in [-REACH, REACH], or in [0, REACH] behind a RELU
+_LOWEST = {"int8": -128, "uint8": 0}
+_VERSIONS = {  # the lowest that LiteRT takes with 8-bit codes
+    "float32": {},
+    "uint8": {},
+    "int8": {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 4, "ADD": 2, "MEAN": 2, "SOFTMAX": 2, "PAD": 2},
+}
+
+Array: TypeAlias = NDArray[Any]
+
+
+class Builder:
+    """Appends operators; each method returns the index of the tensor that it makes.
+
+    Args:
+        dtype: `"int8"` (weights per channel), `"uint8"` (per tensor) or `"float32"`.
+        seed: Of weights and biases.
+    """
+
+    def __init__(self, dtype: str, seed: int = 0) -> None:
+        self.dtype, self.rng = dtype, np.random.default_rng(seed)
+        self.tensors: list[Tensor] = []
+        self.ops: list[Op] = []
+
+    def build(self, inputs: Sequence[int], outputs: Sequence[int]) -> Graph:
+        """The network so far."""
+        ends = {"inputs": tuple(inputs), "outputs": tuple(outputs)}
+        return Graph(name="main", tensors=tuple(self.tensors), ops=tuple(self.ops), **ends)
+
+    def tensor(self, name: str, shape: Sequence[int], dtype: str, **fields: Any) -> int:
+        """Any tensor."""
+        self.tensors.append(Tensor(name=name, shape=tuple(shape), dtype=dtype, **fields))
+        return len(self.tensors) - 1
+
+    def constant(self, name: str, data: Array, quantization: Quantization | None = None) -> int:
+        """A constant tensor."""
+        return self.tensor(name, data.shape, str(data.dtype), data=data, quantization=quantization)
+
+    def activation(self, name: str, shape: Sequence[int], low: float = -REACH, high: float = REACH) -> int:
+        """An activation of real values from `low` to `high`."""
+        return self.tensor(name, shape, self.dtype, quantization=self._range(low, high))
+
+    def op(self, code: str, inputs: Sequence[int], output: int, options_type: str = "", **options: Any) -> int:
+        """Any operator, its options at the schema's defaults but for these."""
+        defaults = vars(getattr(schema, f"{options_type}T")()) if options_type else {}
+        self.ops.append(
+            Op(
+                code=code,
+                inputs=tuple(inputs),
+                outputs=(output,),
+                options={**defaults, **options},
+                options_type=options_type,
+                version=_VERSIONS[self.dtype].get(code, 1),
+            )
+        )
+        return output
+
+    def conv(self, name: str, source: int, channels: int, size: int = 1, stride: int = 1, **options: Any) -> int:
+        """A `size` x `size` convolution with random weights; SAME padding and RELU unless said otherwise."""
+        shape = (channels, size, size, self.tensors[source].shape[3])
+        return self._convolution(name, source, "CONV_2D", shape, 0, stride, options)
+
+    def depthwise(self, name: str, source: int, size: int = 3, stride: int = 1, **options: Any) -> int:
+        """A depthwise convolution of multiplier 1."""
+        shape = (1, size, size, self.tensors[source].shape[3])
+        options = {"depthMultiplier": 1, **options}
+        return self._convolution(name, source, "DEPTHWISE_CONV_2D", shape, 3, stride, options)
+
+    def dense(self, name: str, source: int, channels: int) -> int:
+        """A fully connected layer."""
+        features = self.tensors[source].shape[-1]
+        weights, bias = self.weights(name, source, (channels, features), 0, features)
+        output = self.activation(f"{name}/out", (1, channels), -2 * REACH, 2 * REACH)
+        return self.op("FULLY_CONNECTED", (source, weights, bias), output, "FullyConnectedOptions")
+
+    def weights(self, name: str, source: int, shape: Sequence[int], axis: int, fan_in: int) -> tuple[int, int]:
+        """Random weights and biases of a layer that reads `source`: their tensors."""
+        channels = shape[axis]
+        gains = self.rng.uniform(0.5, 1.5, [channels if i == axis else 1 for i in range(len(shape))])
+        real = self.rng.normal(0, np.sqrt(2 / fan_in), shape) * gains
+        offset = self.rng.normal(0, 0.1, channels)
+        if self.dtype == "float32":
+            kernel = self.constant(f"{name}/kernel", real.astype(np.float32))
+            return kernel, self.constant(f"{name}/bias", offset.astype(np.float32))
+        quantization = self._weight_quantization(real, axis)
+        kernel = self.constant(f"{name}/kernel", _codes(real, quantization, self.dtype), quantization)
+        scales = quantization.scales * self._scale(source)
+        of_bias = Quantization(scales=scales, zero_points=np.zeros(len(scales), np.int64))
+        return kernel, self.constant(f"{name}/bias", np.rint(offset / scales).astype(np.int32), of_bias)
+
+    def add(self, name: str, left: int, right: int) -> int:
+        """The sum of two activations."""
+        output = self.activation(name, self.tensors[left].shape, -1.5 * REACH, 1.5 * REACH)
+        return self.op("ADD", (left, right), output, "AddOptions")
+
+    def mean(self, name: str, source: int, axes: Sequence[int] = (1, 2)) -> int:
+        """The mean over axes, which go."""
+        shape = [d for i, d in enumerate(self.tensors[source].shape) if i not in axes]
+        output = self.tensor(name, shape, self.dtype, quantization=self.tensors[source].quantization)
+        return self.op(
+            "MEAN", (source, self.constant(f"{name}/axes", np.array(axes, np.int32))), output, "ReducerOptions"
+        )
+
+    def pad(self, name: str, source: int, margins: Sequence[Sequence[int]]) -> int:
+        """Zeros around an activation."""
+        shape = [d + sum(m) for d, m in zip(self.tensors[source].shape, margins, strict=True)]
+        output = self.tensor(name, shape, self.dtype, quantization=self.tensors[source].quantization)
+        return self.op(
+            "PAD", (source, self.constant(f"{name}/margins", np.array(margins, np.int32))), output, "PadOptions"
+        )
+
+    def reshape(self, name: str, source: int, shape: Sequence[int]) -> int:
+        """The same elements in another shape, which is held both as a constant and as an option."""
+        output = self.tensor(name, shape, self.dtype, quantization=self.tensors[source].quantization)
+        target = self.constant(f"{name}/shape", np.array(shape, np.int32))
+        return self.op("RESHAPE", (source, target), output, "ReshapeOptions", newShape=tuple(shape))
+
+    def softmax(self, name: str, source: int) -> int:
+        """Softmax, with the output scale that TFLite asks for."""
+        output = self.activation(name, self.tensors[source].shape, 0.0, 255 / 256)
+        return self.op("SOFTMAX", (source,), output, "SoftmaxOptions", beta=1.0)
+
+    def _convolution(
+        self, name: str, source: int, code: str, shape: tuple[int, ...], axis: int, stride: int, options: dict[str, Any]
+    ) -> int:
+        settings = {"padding": SAME, "fusedActivationFunction": RELU, "strideH": stride, "strideW": stride, **options}
+        fan_in = int(np.prod(shape)) // shape[axis]
+        weights, bias = self.weights(name, source, shape, axis, fan_in)
+        reach = [size if settings["padding"] == VALID else 1 for size in shape[1:3]]
+        sides = [-(-(d - r + 1) // stride) for d, r in zip(self.tensors[source].shape[1:3], reach, strict=True)]
+        low = 0.0 if settings["fusedActivationFunction"] == RELU else -REACH
+        output = self.activation(f"{name}/out", (1, *sides, shape[axis]), low)
+        options_type = "Conv2DOptions" if code == "CONV_2D" else "DepthwiseConv2DOptions"
+        return self.op(code, (source, weights, bias), output, options_type, **settings)
+
+    def _range(self, low: float, high: float) -> Quantization | None:
+        if self.dtype == "float32":
+            return None
+        scale = np.float32((high - low) / 255)
+        zero = np.clip(np.rint(-low / scale), 0, 255) + _LOWEST[self.dtype]
+        return Quantization(scales=np.array([scale]), zero_points=np.array([zero], np.int64))
+
+    def _weight_quantization(self, real: Array, axis: int) -> Quantization:
+        if self.dtype == "uint8":
+            low, high = min(real.min(), 0.0), max(real.max(), 0.0)
+            scale = np.float32((high - low) / 255)
+            return Quantization(scales=np.array([scale]), zero_points=np.array([np.rint(-low / scale)], np.int64))
+        others = tuple(i for i in range(real.ndim) if i != axis)
+        scales = (np.abs(real).max(axis=others) / 127).astype(np.float32)
+        return Quantization(scales=scales, zero_points=np.zeros(len(scales), np.int64), axis=axis)
+
+    def _scale(self, tensor: int) -> np.float32:
+        quantization = self.tensors[tensor].quantization
+        assert quantization is not None
+        return quantization.scales[0]
+
+
+def _codes(real: Array, quantization: Quantization, dtype: str) -> Array:
+    shape = [-1 if i == quantization.axis else 1 for i in range(real.ndim)]
+    codes = np.rint(real / quantization.scales.reshape(shape)) + quantization.zero_points.reshape(shape)
+    limits = np.iinfo(dtype)
+    return np.clip(codes, limits.min, limits.max).astype(dtype)
+
+
+def _small_network(dtype: str, seed: int) -> Graph:
+    """8x8x3 -> conv stride 2 -> depthwise -> pointwise + residual -> mean -> dense -> softmax over 10 classes."""
+    net = Builder(dtype, seed)
+    image = net.activation("image", (1, 8, 8, 3), -1.0, 1.0)
+    stem = net.conv("net/stem", image, 16, size=3, stride=2)
+    depthwise = net.depthwise("net/depthwise", stem)
+    pointwise = net.conv("net/pointwise", depthwise, 16, fusedActivationFunction=LINEAR)
+    summed = net.add("net/sum", stem, pointwise)
+    logits = net.dense("net/dense", net.mean("net/mean", summed), 10)
+    return net.build([image], [net.softmax("net/softmax", logits)])
+
+
+def small_int8_network(seed: int = 0) -> Graph:
+    """int8, weights per channel."""
+    return _small_network("int8", seed)
+
+
+def small_uint8_network(seed: int = 0) -> Graph:
+    """uint8, weights per tensor and with a zero point, as older converters write."""
+    return _small_network("uint8", seed)
+
+
+def small_float_network(seed: int = 0) -> Graph:
+    """float32."""
+    return _small_network("float32", seed)
+
+
+def random_inputs(graph: Graph, count: int, seed: int = 0) -> Array:
+    """`(count, ...)` noisy plains of different colours, so that the network does not see all of them as one class."""
+    rng, shape = np.random.default_rng(seed), graph.input.shape[1:]
+    colours = rng.uniform(-0.8, 0.8, (count, *[1] * (len(shape) - 1), shape[-1]))
+    real = np.clip(colours + rng.normal(0, 0.3, (count, *shape)), -1, 1)
+    if graph.input.dtype == "float32":
+        return real.astype(np.float32)
+    limits = np.iinfo(graph.input.dtype)
+    return np.clip(np.rint(real * 127.5) + (limits.min + limits.max + 1) // 2, limits.min, limits.max).astype(
+        graph.input.dtype
+    )

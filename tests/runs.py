@@ -1,0 +1,27 @@
+"""Names for runs of the program, shared by the tests that look at what they left."""
+
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+TRIALS = 60
+COMMAND = ["run", "--model", "mobilenet_v2", "--target", "hifive1", "--trials", str(TRIALS)]
+
+Bqsearch = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        folder: Its output folder.
+        output: What it printed on standard output.
+        front: Its front.json.
+    """
+
+    folder: Path
+    output: str
+    front: dict[str, Any]

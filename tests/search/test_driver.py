@@ -1,0 +1,187 @@
+"""The loop: repeatable, sparing with runs, and whole whenever it ends."""
+
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from search.problems import prepared, write_files
+
+from bqsearch.search import driver
+from bqsearch.search.driver import Searched
+from bqsearch.search.prepare import Problem
+from bqsearch.search.record import Record, record_of
+from bqsearch.search.store import TrialStore, open_journal
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return write_files(tmp_path_factory.mktemp("driver"))
+
+
+@pytest.fixture(scope="module")
+def problem(files: dict[str, str]) -> Problem:
+    return prepared(files)
+
+
+def store_of(problem: Problem, folder: Path) -> TrialStore:
+    storage = open_journal(folder / "trials.journal")
+    return TrialStore(storage, "study", driver.directions(problem), problem.fingerprint, True)
+
+
+def search(problem: Problem, folder: Path, on_trial: Callable[[int, Record], None] = lambda n, r: None) -> Searched:
+    folder.mkdir(exist_ok=True)
+    return driver.search(problem, store_of(problem, folder), on_trial)
+
+
+def timeless(searched: Searched) -> list[Record]:
+    return [replace(record, seconds=0.0) for record in searched.records]
+
+
+def settings(problem: Problem, **changes: object) -> Problem:
+    return replace(problem, spec=replace(problem.spec, **changes))
+
+
+@pytest.mark.parametrize("sampler", ["lagrange", "nsga2", "random", "tpe"])
+def test_the_same_seed_gives_the_same_records(problem: Problem, tmp_path: Path, sampler: str) -> None:
+    one = settings(problem, sampler=sampler)
+    first, second = search(one, tmp_path / "a"), search(one, tmp_path / "b")
+    assert len(first.records) == 40
+    assert first.stopped == "trials"
+    assert timeless(first) == timeless(second)
+    other = search(settings(one, seed=1), tmp_path / "c")
+    assert timeless(other) != timeless(first)
+
+
+def test_records_are_what_measuring_says(problem: Problem, tmp_path: Path) -> None:
+    found = search(problem, tmp_path)
+    before = problem.measure(problem.bank.baseline)
+    assert found.baseline.accuracy == before.accuracy
+    for record in found.records[::7]:
+        measured = problem.measure(record.plan)
+        assert record.values == (measured.accuracy, measured.flash.total, measured.ram.total)
+        assert record.metrics["flash_bytes"] == measured.flash.total
+        assert record.metrics["accuracy_search"] == measured.accuracy
+        lost = int((before.correct & ~measured.correct).sum())
+        gained = int((measured.correct & ~before.correct).sum())
+        assert (record.lost, record.gained) == (lost, gained)
+        assert record.constraints["drop"] == pytest.approx(100 * (lost - gained) / len(measured.correct) - 5, abs=1e-6)
+        assert record.constraints["flash"] == measured.flash.total - problem.max_flash
+    assert any(record.feasible for record in found.records)
+
+
+def test_every_trial_is_stored_before_it_is_told(problem: Problem, tmp_path: Path) -> None:
+    told: list[int] = []
+
+    def on_trial(number: int, record: Record) -> None:
+        stored = store_of(problem, tmp_path).finished()
+        assert record_of(stored[number]) == record
+        told.append(number)
+
+    found = search(settings(problem, trials=6), tmp_path, on_trial)
+    assert told == list(range(6))
+    assert [record_of(t) for t in store_of(problem, tmp_path).finished()] == list(found.records)
+
+
+def test_a_resumed_search_ends_where_an_uninterrupted_one_does(problem: Problem, tmp_path: Path) -> None:
+    whole = search(problem, tmp_path / "whole")
+    heard: list[int] = []
+    for trials in (9, 33, 40):
+        part = search(settings(problem, trials=trials), tmp_path / "parts", lambda n, r: heard.append(n))
+        assert len(part.records) == trials
+    assert timeless(part) == timeless(whole)
+    assert heard == [*range(9), *range(33), *range(40)]  # earlier sessions' trials are told of again
+
+
+def test_a_candidate_that_breaks_a_hard_limit_is_never_run(files: dict[str, str], tmp_path: Path) -> None:
+    problem = prepared(files, max_flash=1)
+    problem.measure(problem.bank.baseline)
+    found = search(problem, tmp_path)
+    assert len(found.records) == 40
+    assert found.litert_seconds == 0
+    for record in found.records:
+        assert record.values is None
+        assert not record.feasible
+        assert set(record.constraints) == {"flash", "ram"}
+        assert record.constraints["flash"] > 0
+        assert "accuracy_search" not in record.metrics
+
+
+def test_only_candidates_within_the_limits_are_run(problem: Problem, files: dict[str, str], tmp_path: Path) -> None:
+    sizes = sorted(record.metrics["flash_bytes"] for record in search(problem, tmp_path / "all").records)
+    limit = int(sizes[len(sizes) // 2])
+    found = search(prepared(files, max_flash=limit), tmp_path / "few")
+    run = [record.values is not None for record in found.records]
+    assert run == [record.metrics["flash_bytes"] <= limit for record in found.records]
+    assert True in run
+    assert False in run
+
+
+def test_a_plan_seen_before_is_not_run_again(problem: Problem, tmp_path: Path) -> None:
+    """A resumed search knows all plans of its first 40 trials: only the baseline and what is new is run."""
+    first = search(problem, tmp_path)
+    ran: dict[str, int] = {}
+    found = search(settings(problem, trials=200), tmp_path)
+    for record in found.records:
+        ran[record.plan.hash] = ran.get(record.plan.hash, 0) + 1
+    assert timeless(found)[:40] == timeless(first)
+    twice = [h for h, count in ran.items() if count > 1]
+    assert twice, "the small space should make some plan come twice"
+    for plan_hash in twice:
+        same = [replace(r, seconds=0.0) for r in found.records if r.plan.hash == plan_hash]
+        assert same.count(same[0]) == len(same)
+
+
+def test_known_plans_take_no_time_of_the_runtime(problem: Problem) -> None:
+    with driver.ThreadPoolExecutor(max_workers=1) as lane:
+        baseline = problem.measure(problem.bank.baseline)
+        assert baseline.correct is not None
+        evaluator = driver.Evaluator(problem=problem, baseline=baseline, lane=lane, known={})
+        first = evaluator.submit(problem.bank.baseline).result()
+        before = problem.scorer.runner.seconds
+        assert evaluator.submit(problem.bank.baseline).result() == first
+        assert problem.scorer.runner.seconds == before
+
+
+def test_no_time_means_no_trial(problem: Problem, tmp_path: Path) -> None:
+    found = search(settings(problem, timeout=0.0), tmp_path)
+    assert (found.stopped, found.records) == ("timeout", ())
+    assert search(problem, tmp_path).stopped == "trials"
+
+
+def test_time_ends_a_search_early(problem: Problem, tmp_path: Path) -> None:
+    found = search(settings(problem, trials=10**6, timeout=0.3), tmp_path)
+    assert found.stopped == "timeout"
+    assert 0 < len(found.records) < 10**6
+    assert found.seconds < 20
+    assert 0 < found.litert_seconds < found.seconds
+
+
+def test_ctrl_c_ends_the_search_and_keeps_its_records(problem: Problem, tmp_path: Path) -> None:
+    def on_trial(number: int, record: Record) -> None:
+        if number == 5:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    found = search(problem, tmp_path, on_trial)
+    assert found.stopped == "interrupted"
+    assert 6 <= len(found.records) <= 8  # what was under way is finished
+    assert signal.getsignal(signal.SIGINT) is before
+    assert [record_of(t) for t in store_of(problem, tmp_path).finished()] == list(found.records)
+    assert timeless(search(problem, tmp_path)) == timeless(search(problem, tmp_path / "whole"))
+
+
+def test_a_second_ctrl_c_raises_and_what_was_stored_stays(problem: Problem, tmp_path: Path) -> None:
+    def on_trial(number: int, record: Record) -> None:
+        if number == 5:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        search(problem, tmp_path, on_trial)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert len(store_of(problem, tmp_path).finished()) == 6
+    assert timeless(search(problem, tmp_path)) == timeless(search(problem, tmp_path / "whole"))

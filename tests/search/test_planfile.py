@@ -1,0 +1,136 @@
+"""plan.json makes a point's files again, byte for byte, or says what is not as it was."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from networks import small_float_network
+from search.problems import prepared, write_files
+
+from bqsearch.errors import BqsearchError, PlanError
+from bqsearch.graph.flatbuffer import serialize
+from bqsearch.plan import Choice, Plan
+from bqsearch.search.planfile import MODEL, PLAN, PlanFile, apply, write_point
+from bqsearch.search.prepare import Problem
+
+Files = dict[str, str]
+
+
+@pytest.fixture(scope="module", params=["int8", "float", "normalized"])
+def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Files, Problem]:
+    folder = tmp_path_factory.mktemp("plan")
+    files = write_files(folder)
+    if request.param != "int8":
+        files["model"] = str(folder / "float.tflite")
+        Path(files["model"]).write_bytes(serialize(small_float_network(0)))
+    settings = {"normalize": [127.5, 127.5]} if request.param == "normalized" else {}
+    return files, prepared(files, **settings)
+
+
+def mixed(problem: Problem, bias_correction: bool = True) -> Plan:
+    texts = ["kmeans-8-huffman", "keep-256-raw", "binquant-16-packed", "uniform-32-huffman"]
+    choices = {name: Choice.parse(texts[i % 4]) for i, name in enumerate(problem.bank.by_name)}
+    return Plan(choices=choices, bias_correction=bias_correction)
+
+
+def written(problem: Problem, folder: Path) -> Path:
+    write_point(problem, problem.compress(mixed(problem)), folder)
+    return folder
+
+
+def again(file: PlanFile, files: Files, folder: Path, data: str | None = None) -> Path:
+    apply(file, files["model"], data, folder, lambda words: None)
+    return folder
+
+
+def test_apply_makes_the_same_bytes(case: tuple[Files, Problem], tmp_path: Path) -> None:
+    files, problem = case
+    first = written(problem, tmp_path / "first")
+    second = again(PlanFile.read(first / PLAN), files, tmp_path / "second")
+    for name in (PLAN, MODEL):
+        assert (second / name).read_bytes() == (first / name).read_bytes()
+    assert sorted(p.name for p in second.iterdir()) == [MODEL, PLAN]
+
+
+def test_data_may_have_moved(case: tuple[Files, Problem], tmp_path: Path) -> None:
+    files, problem = case
+    first = written(problem, tmp_path / "first")
+    moved = tmp_path / "moved.npz"
+    moved.write_bytes(Path(files["data"]).read_bytes())
+    second = again(PlanFile.read(first / PLAN), files, tmp_path / "second", str(moved))
+    assert (second / MODEL).read_bytes() == (first / MODEL).read_bytes()
+
+
+def test_another_model_is_refused(case: tuple[Files, Problem], tmp_path: Path) -> None:
+    files, problem = case
+    first = written(problem, tmp_path / "first")
+    (tmp_path / "other").mkdir()
+    other = write_files(tmp_path / "other", seed=9)
+    with pytest.raises(PlanError, match=r"the model \(.*\) is not the plan's: SHA-256 \w{12}\.\.\."):
+        again(PlanFile.read(first / PLAN), {**files, "model": other["model"]}, tmp_path / "second")
+    assert not (tmp_path / "second").exists()
+
+
+def test_other_data_is_refused(case: tuple[Files, Problem], tmp_path: Path) -> None:
+    files, problem = case
+    first = written(problem, tmp_path / "first")
+    arrays = dict(np.load(files["data"]))
+    arrays["x_train"][0, 0, 0, 0] ^= 1
+    np.savez(tmp_path / "other.npz", **arrays)
+    with pytest.raises(PlanError, match=r"the data \(.*other\.npz\) is not the plan's"):
+        again(PlanFile.read(first / PLAN), files, tmp_path / "second", str(tmp_path / "other.npz"))
+
+
+TAMPERED: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "another choice": lambda v: v["layers"].update(stem="kmeans-4-huffman"),
+    "another correction": lambda v: v.update(bias_correction=False),
+    "another seed": lambda v: v["recipe"].update(seed=4),
+    "fewer calibration inputs": lambda v: v["recipe"].update(calibration=3),
+    "another result": lambda v: v["sha256"].update(output="0" * 64),
+    "a layer less": lambda v: v["layers"].pop("stem"),
+    "a layer more": lambda v: v["layers"].update(more="keep-256-raw"),
+    "an unknown scheme": lambda v: v["layers"].update(stem="magic-4-huffman"),
+    "too many levels": lambda v: v["layers"].update(stem="kmeans-255-packed"),
+}
+
+
+@pytest.mark.parametrize("tampering", TAMPERED)
+def test_a_tampered_plan_is_refused(case: tuple[Files, Problem], tmp_path: Path, tampering: str) -> None:
+    files, problem = case
+    path = written(problem, tmp_path / "first") / PLAN
+    value = json.loads(path.read_text())
+    TAMPERED[tampering](value)
+    path.write_text(json.dumps(value))
+    with pytest.raises(BqsearchError, match=r"is not the plan's|differ in|unknown scheme|has 2 to|cannot code"):
+        again(PlanFile.read(path), files, tmp_path / "second")
+    assert not (tmp_path / "second").exists()
+
+
+UNREADABLE: dict[str, Any] = {
+    "no JSON": "not JSON",
+    "no object": [],
+    "no hashes": {"sha256": None},
+    "a missing hash": {"sha256": {"model": "", "data": ""}},
+    "no recipe": {"recipe": None},
+    "an odd recipe": {"recipe": {"model": 3}},
+    "another format": {"format": 2},
+    "odd layers": {"layers": {"stem": 3}},
+}
+
+
+@pytest.mark.parametrize("kind", UNREADABLE)
+def test_an_unreadable_plan(case: tuple[Files, Problem], tmp_path: Path, kind: str) -> None:
+    path = written(case[1], tmp_path) / PLAN
+    change = UNREADABLE[kind]
+    whole = {**json.loads(path.read_text()), **change} if isinstance(change, dict) else change
+    path.write_text(whole if isinstance(whole, str) else json.dumps(whole))
+    with pytest.raises(PlanError):
+        PlanFile.read(path)
+
+
+def test_a_missing_plan(tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match="cannot read the plan"):
+        PlanFile.read(tmp_path / PLAN)

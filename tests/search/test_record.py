@@ -1,0 +1,64 @@
+"""A record survives any store, and what is none is refused."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bqsearch.errors import StorageError
+from bqsearch.plan import Choice, Plan
+from bqsearch.search.record import Record
+
+RECORD = Record(
+    plan=Plan(choices={"a": Choice.parse("kmeans-16-huffman"), "b": Choice.parse("keep-256-raw")}),
+    values=(0.1 + 0.2, 1e-300, 12345.0),
+    constraints={"flash": -3.0, "ram": 0.0, "drop": -0.5},
+    metrics={"flash_bytes": 12, "accuracy_search": 1 / 3},
+    lost=3,
+    gained=0,
+    seconds=0.125,
+)
+
+
+@pytest.mark.parametrize("record", [RECORD, replace(RECORD, values=None, lost=None, gained=None)])
+def test_round_trip_through_json(record: Record) -> None:
+    again = Record.from_json(json.loads(json.dumps(record.to_json())))
+    assert again == record
+    assert again.plan.hash == record.plan.hash
+    assert list(again.plan.choices) == ["a", "b"]
+
+
+def test_feasible_means_run_and_within_every_limit() -> None:
+    assert RECORD.feasible
+    assert not replace(RECORD, values=None).feasible
+    for limit in RECORD.constraints:
+        assert not replace(RECORD, constraints={**RECORD.constraints, limit: 1e-12}).feasible
+
+
+def changed(**changes: Any) -> dict[str, Any]:
+    return {**RECORD.to_json(), **changes}
+
+
+MALFORMED = {
+    "nothing": None,
+    "a list": [1],
+    "a text": "record",
+    "no fields": {},
+    "a missing field": {k: v for k, v in RECORD.to_json().items() if k != "lost"},
+    "an odd field": changed(more=1),
+    "a value that is no number": changed(values=["x", 1.0]),
+    "values that are none": changed(values=3),
+    "a plan that is none": changed(plan=None),
+    "a plan of another format": changed(plan={"format": 99}),
+    "a choice that is none": changed(plan={"format": 1, "bias_correction": True, "layers": {"a": "x"}}),
+    "no constraints": changed(constraints=None),
+    "a constraint that is no number": changed(constraints={"ram": "x"}),
+    "no metrics": changed(metrics=[1]),
+}
+
+
+@pytest.mark.parametrize("case", MALFORMED)
+def test_what_is_no_record_is_refused(case: str) -> None:
+    with pytest.raises(StorageError, match="a stored trial is malformed"):
+        Record.from_json(MALFORMED[case])

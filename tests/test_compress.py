@@ -1,0 +1,214 @@
+"""What a plan makes of a network: the bytes that were stated, weights that decode, biases that make up for the mean."""
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+from networks import Builder, random_inputs, small_int8_network, small_uint8_network
+
+from bqsearch.bank import KEEP, Moments, OptionBank, build
+from bqsearch.compress import compress
+from bqsearch.errors import PlanError
+from bqsearch.graph.ir import Graph
+from bqsearch.graph.ops import layers
+from bqsearch.packing.size import decode
+from bqsearch.plan import CODINGS, Choice, Plan
+from bqsearch.quantizers.base import restore_codes
+from bqsearch.runtime.litert import Runner
+from bqsearch.types import Array
+
+SCHEMES = ["uniform", "kmeans", "binquant", "binquant_optimal"]
+NETWORKS = {"int8": small_int8_network(5), "uint8": small_uint8_network(5)}
+
+
+@cache
+def plain_bank(network: str, bias_correction: bool = True) -> OptionBank:
+    graph = NETWORKS[network]
+    moments = Moments(mean=np.full((1, 1), 9.0), variance=np.full((1, 1), 100.0))
+    return build(graph, {layer.name: moments for layer in layers(graph)}, SCHEMES, bias_correction)
+
+
+def mixed_plan(bank: OptionBank, shift: int) -> Plan:
+    """Over all shifts each layer gets each scheme with each coding."""
+    made = [(s, c) for s in SCHEMES for c in CODINGS]
+    choices = {}
+    for index, entry in enumerate(bank.layers):
+        scheme, coding = made[(index * 3 + shift) % len(made)]
+        choices[entry.layer.name] = Choice(scheme=scheme, levels=3 + 5 * index + shift, coding=coding)
+    return bank.plan(choices)
+
+
+@pytest.mark.parametrize("shift", range(12))
+@pytest.mark.parametrize("network", NETWORKS)
+def test_streams_have_the_stated_bytes_and_decode_to_the_weights(network: str, shift: int) -> None:
+    graph, bank = NETWORKS[network], plain_bank(network)
+    model = compress(graph, bank, mixed_plan(bank, shift))
+    for entry in model.layers:
+        assert entry.coded.nbytes == entry.option.nbytes
+        assert entry.coded.coding == entry.option.choice.coding
+        assert np.array_equal(restore_codes(decode(entry.coded), network).reshape(entry.layer.shape), entry.weights)
+        assert str(entry.weights.dtype) == network
+        assert len(np.unique(entry.weights)) <= entry.option.choice.levels
+        assert np.array_equal(model.decoded().tensors[entry.layer.weights].data, entry.weights)
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+@pytest.mark.parametrize("network", NETWORKS)
+def test_what_is_kept_stays_under_every_coding_that_can_hold_it(network: str, coding: str) -> None:
+    graph, bank = NETWORKS[network], plain_bank(network)
+    kept = Choice(scheme="keep", levels=256, coding=coding)
+    model = compress(graph, bank, bank.plan({"depthwise": kept, "dense": kept}))
+    assert model.constants == {}
+    assert model.decoded().fingerprint == graph.fingerprint
+    for entry in model.layers:
+        assert np.array_equal(entry.weights, graph.tensors[entry.layer.weights].data)
+        decoded = restore_codes(decode(entry.coded), network).reshape(entry.layer.shape)
+        assert np.array_equal(decoded, entry.weights)
+
+
+def test_layers_are_found_by_their_operator() -> None:
+    model = compress(NETWORKS["int8"], plain_bank("int8"), plain_bank("int8").baseline)
+    assert {op: entry.layer.name for op, entry in model.by_op.items()} == {
+        0: "stem",
+        1: "depthwise",
+        2: "pointwise",
+        5: "dense",
+    }
+
+
+def dense_network(inputs: int, outputs: int, seed: int) -> Graph:
+    net = Builder("int8", seed)
+    source = net.activation("x", (1, inputs), 0.0, 4.0)
+    return net.build([source], [net.dense("dense", source, outputs)])
+
+
+def accumulators(graph: Graph, codes: Array) -> Array:
+    """What a dense layer's accumulators hold, exactly."""
+    weights, bias = (graph.tensors[i].data for i in graph.ops[0].inputs[1:])
+    assert weights is not None
+    assert bias is not None
+    assert graph.input.quantization is not None
+    return (codes.astype(np.int64) - graph.input.quantization.zero_points[0]) @ weights.astype(np.int64).T + bias
+
+
+def known_inputs(graph: Graph) -> tuple[Array, dict[str, Moments]]:
+    """Inputs whose features have means far from zero and from each other, and their exact moments."""
+    rng = np.random.default_rng(1)
+    features = graph.input.shape[1]
+    codes = np.clip(rng.normal(rng.uniform(-100, 100, features), 12, (400, features)), -128, 127).astype(np.int8)
+    assert graph.input.quantization is not None
+    values = codes.astype(np.float64) - graph.input.quantization.zero_points[0]
+    return codes, {"dense": Moments(mean=values.mean(axis=0)[None], variance=values.var(axis=0)[None])}
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("levels", [2, 4, 16])
+def test_the_mean_error_vanishes_within_rounding(scheme: str, levels: int) -> None:
+    graph = dense_network(48, 12, 6)
+    codes, moments = known_inputs(graph)
+    bank = build(graph, moments, [scheme])
+    plan = bank.plan({"dense": Choice(scheme=scheme, levels=levels, coding="raw")})
+    reference = accumulators(graph, codes)
+    corrected = accumulators(compress(graph, bank, plan).decoded(), codes) - reference
+    plain = accumulators(compress(graph, bank, replace(plan, bias_correction=False)).decoded(), codes) - reference
+    assert np.abs(corrected.mean(axis=0)).max() <= 0.5 + 1e-6
+    assert np.abs(plain.mean(axis=0)).max() > 100
+    np.testing.assert_allclose(corrected.var(axis=0), plain.var(axis=0))
+
+
+def test_the_predicted_distortion_is_the_error_that_comes() -> None:
+    """Independent inputs: the layer's mean squared error, scale by scale, is the sum that the bank states."""
+    graph = dense_network(48, 12, 6)
+    codes, moments = known_inputs(graph)
+    bank = build(graph, moments, ["kmeans"])
+    choice = Choice(scheme="kmeans", levels=8, coding="raw")
+    model = compress(graph, bank, bank.plan({"dense": choice}))
+    quantization = graph.tensors[graph.ops[0].inputs[1]].quantization
+    assert quantization is not None
+    error = (accumulators(model.decoded(), codes) - accumulators(graph, codes)).astype(np.float64)
+    weighed = (error**2).mean(axis=0) * quantization.scales**2 / (quantization.scales**2).mean()
+    assert weighed.sum() == pytest.approx(bank.by_name["dense"].option(choice).distortion, rel=0.15)
+
+
+def test_the_runtime_sees_the_correction() -> None:
+    graph = dense_network(48, 12, 6)
+    codes, moments = known_inputs(graph)
+    bank = build(graph, moments, ["kmeans"])
+    plan = bank.plan({"dense": Choice(scheme="kmeans", levels=4, coding="raw")})
+    outputs = [
+        Runner(g, batch=50).run(codes)[0].astype(np.float64)
+        for g in (graph, *(compress(graph, bank, replace(plan, bias_correction=b)).decoded() for b in (True, False)))
+    ]
+    corrected, plain = (np.abs((o - outputs[0]).mean(axis=0)).max() for o in outputs[1:])
+    assert corrected < 0.5 < plain
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_without_correction_biases_stay(network: str) -> None:
+    graph, bank = NETWORKS[network], plain_bank(network, bias_correction=False)
+    plan = mixed_plan(bank, 0)
+    assert not plan.bias_correction
+    model = compress(graph, bank, plan)
+    for entry in model.layers:
+        assert np.array_equal(model.decoded().tensors[entry.layer.bias].data, graph.tensors[entry.layer.bias].data)
+    assert set(model.constants) >= {entry.layer.weights for entry in model.layers}
+
+
+def test_corrected_biases_keep_their_type_and_saturate() -> None:
+    graph = dense_network(48, 12, 6)
+    bias = graph.ops[0].inputs[2]
+    top = graph.with_data({bias: np.full(12, np.iinfo(np.int32).max, np.int32)})
+    _, moments = known_inputs(graph)
+    bank = build(top, moments, ["kmeans"])
+    choice = Choice(scheme="kmeans", levels=2, coding="raw")
+    (entry,) = compress(top, bank, bank.plan({"dense": choice})).layers
+    shift = bank.by_name["dense"].option(choice).bias_shift
+    assert shift.min() < 0 < shift.max()
+    assert entry.bias.dtype == np.int32
+    assert (entry.bias[shift < 0] == np.iinfo(np.int32).max).all()
+    assert (entry.bias[shift > 0] == np.iinfo(np.int32).max - shift[shift > 0]).all()
+
+
+def test_a_layer_without_bias_is_compressed_all_the_same() -> None:
+    graph = dense_network(48, 12, 6)
+    bare = replace(graph, ops=(replace(graph.ops[0], inputs=graph.ops[0].inputs[:2]),))
+    _, moments = known_inputs(graph)
+    bank = build(bare, moments, ["kmeans"])
+    model = compress(bare, bank, bank.plan({"dense": Choice(scheme="kmeans", levels=2, coding="packed")}))
+    assert model.layers[0].bias is None
+    assert set(model.constants) == {bare.ops[0].inputs[1]}
+
+
+def test_the_runtime_computes_with_the_compressed_weights() -> None:
+    """Overwritten constants and a file written anew are one and the same network."""
+    graph, bank = NETWORKS["int8"], plain_bank("int8")
+    model = compress(graph, bank, mixed_plan(bank, 1))
+    inputs = random_inputs(graph, 6)
+    runner = Runner(graph, tuple(model.constants), batch=3)
+    before = runner.run(inputs)[0]
+    overwritten = runner.run(inputs, model.constants)[0]
+    assert np.array_equal(overwritten, Runner(model.decoded()).run(inputs)[0])
+    assert not np.array_equal(overwritten, before)
+    assert np.array_equal(runner.run(inputs)[0], before)
+
+
+def test_a_plan_for_another_model_is_refused() -> None:
+    graph, bank = NETWORKS["int8"], plain_bank("int8")
+    missing = Plan(choices=dict.fromkeys(list(bank.by_name)[1:], KEEP))
+    with pytest.raises(PlanError, match="for another model: its layers differ in stem"):
+        compress(graph, bank, missing)
+    with pytest.raises(PlanError, match="its layers differ in extra"):
+        compress(graph, bank, Plan(choices={**bank.baseline.choices, "extra": KEEP}))
+    with pytest.raises(PlanError, match="the order"):
+        compress(graph, bank, Plan(choices=dict(reversed(bank.baseline.choices.items()))))
+    with pytest.raises(PlanError, match="differ in"):
+        compress(graph, bank, Plan(choices={}))
+
+
+def test_a_choice_that_the_bank_does_not_have_is_refused() -> None:
+    graph, bank = NETWORKS["int8"], plain_bank("int8")
+    with pytest.raises(PlanError, match="layer 'stem': unknown scheme 'log2'"):
+        compress(graph, bank, bank.plan({"stem": Choice(scheme="log2", levels=4, coding="raw")}))
+    with pytest.raises(PlanError, match="layer 'dense': kmeans has 2 to 128 levels, not 129"):
+        compress(graph, bank, bank.plan({"dense": Choice(scheme="kmeans", levels=129, coding="raw")}))

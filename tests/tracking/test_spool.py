@@ -1,0 +1,115 @@
+"""Events on disk: one whole object a line, each trial once, whatever was cut."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bqsearch.errors import OutputError
+from bqsearch.plan import Choice, Plan
+from bqsearch.search.record import Record
+from bqsearch.tracking import spool
+from bqsearch.tracking.spool import Spool
+
+RECORD = Record(
+    plan=Plan(choices={"stem": Choice.parse("kmeans-16-huffman"), "dense": Choice.parse("keep-256-raw")}),
+    values=(0.9, 1000.0),
+    constraints={"flash": -1.0, "drop": -0.5},
+    metrics={"flash_bytes": 1000, "accuracy_search": 0.9},
+    lost=2,
+    gained=1,
+    seconds=0.5,
+)
+
+
+def events(folder: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in (folder / spool.FILE).read_text().splitlines()]
+
+
+def begun(folder: Path, trials: int = 0) -> Spool:
+    made = Spool(folder)
+    made.start("study", {"seed": 0}, {"model": "net"})
+    for number in range(trials):
+        made.trial(number, RECORD)
+    return made
+
+
+def test_a_run_as_events(tmp_path: Path) -> None:
+    made = begun(tmp_path, 1)
+    made.end("FINISHED", {0: {"ratio": 4.0}}, {"baseline_flash_bytes": 9.0}, ["front.json"])
+    start, trial, end = events(tmp_path)
+    assert start == {
+        "event": "start",
+        "run": made.run,
+        "study": "study",
+        "params": {"seed": 0},
+        "tags": {"model": "net"},
+    }
+    assert trial["params"] == {"stem": "kmeans-16-huffman", "dense": "keep-256-raw"}
+    assert trial["metrics"] == {"flash_bytes": 1000, "accuracy_search": 0.9}
+    assert (trial["number"], trial["feasible"], trial["run_on_data"]) == (0, True, True)
+    assert (trial["plan"], trial["seconds"]) == (RECORD.plan.hash, 0.5)
+    assert (end["status"], end["pareto"]) == ("FINISHED", {"0": {"ratio": 4.0}})
+    assert end["artifacts"] == ["front.json"]
+
+
+def test_a_restart_keeps_the_run_and_repeats_no_trial(tmp_path: Path) -> None:
+    first = begun(tmp_path, 3)
+    second = begun(tmp_path, 5)
+    assert second.run == first.run
+    found = events(tmp_path)
+    assert [e["event"] for e in found] == ["start", "trial", "trial", "trial", "start", "trial", "trial"]
+    assert [e["number"] for e in found if e["event"] == "trial"] == [0, 1, 2, 3, 4]
+
+
+def test_another_run_has_another_name(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    assert begun(tmp_path / "a").run != begun(tmp_path / "b").run
+
+
+def test_a_trial_is_told_once(tmp_path: Path) -> None:
+    made = begun(tmp_path, 2)
+    made.trial(1, RECORD)
+    assert len(events(tmp_path)) == 3
+
+
+def test_a_cut_last_line_is_written_anew(tmp_path: Path) -> None:
+    begun(tmp_path, 3)
+    path = tmp_path / spool.FILE
+    whole = path.read_bytes()
+    for cut in (1, 20, len(whole.splitlines()[-1])):
+        path.write_bytes(whole[:-cut])
+        again = begun(tmp_path, 3)
+        found = events(tmp_path)
+        assert [e["event"] for e in found] == ["start", "trial", "trial", "start", "trial"]
+        assert [e["number"] for e in found if e["event"] == "trial"] == [0, 1, 2]
+        assert found[0]["run"] == again.run
+
+
+def test_reading_goes_on_where_it_stopped_and_leaves_out_half_a_line(tmp_path: Path) -> None:
+    begun(tmp_path, 1)
+    path = tmp_path / spool.FILE
+    found, position = spool.read(path)
+    assert (len(found), position) == (2, path.stat().st_size)
+    with path.open("ab") as file:
+        file.write(b'{"event": "tri')
+    assert spool.read(path, position) == ([], position)
+    with path.open("ab") as file:
+        file.write(b'al"}\n{"event":')
+    found, position = spool.read(path, position)
+    assert found == [{"event": "trial"}]
+    assert position == path.stat().st_size - len(b'{"event":')
+
+
+def test_a_trial_that_was_not_run(tmp_path: Path) -> None:
+    begun(tmp_path).trial(0, replace(RECORD, values=None))
+    trial = events(tmp_path)[-1]
+    assert (trial["feasible"], trial["run_on_data"]) == (False, False)
+
+
+def test_a_folder_that_is_gone(tmp_path: Path) -> None:
+    made = Spool(tmp_path / "gone")
+    with pytest.raises(OutputError, match="cannot write to"):
+        made.start("study", {}, {})
