@@ -11,7 +11,7 @@ from bqsearch.graph import passes
 from bqsearch.graph.ir import Graph
 from bqsearch.graph.ops import Layer, layers
 from bqsearch.plan import Choice
-from bqsearch.runtime.litert import Runner, fitting_batch
+from bqsearch.runtime.litert import Runner, fitting_batch, fitting_threads
 from bqsearch.types import Array, Floats, Shape
 
 PROBE_LEVELS = 8  # coarse enough that the error stands out of the runtime's rounding
@@ -55,7 +55,7 @@ def sensitivity(graph: Graph, bank: OptionBank, inputs: Array) -> dict[str, floa
 def logits_runner(graph: Graph, bank: OptionBank, count: int) -> Runner:
     """A runner of the network without its softmax, ready for `count` inputs under the bank's plans."""
     variable = [t for e in bank.layers for t in (e.layer.weights, e.layer.bias) if t is not None]
-    return Runner(passes.logits(graph), tuple(variable), fitting_batch(graph, count))
+    return Runner(passes.logits(graph), tuple(variable), fitting_batch(graph, count), fitting_threads(graph, count))
 
 
 def real_outputs(graph: Graph, codes: Array) -> Floats:
@@ -77,7 +77,8 @@ def _input_maps(graph: Graph, tensors: tuple[int, ...], inputs: Array) -> Mappin
     """For each activation: the mean over images of its values and of their squares, zero point taken off."""
     exposed = passes.expose(graph, tensors)
     positions = {t: exposed.outputs.index(t) for t in tensors if t in exposed.outputs}
-    runner = Runner(exposed, batch=min(_CHUNK, fitting_batch(graph, len(inputs))))
+    batch = min(_CHUNK, fitting_batch(graph, len(inputs)))
+    runner = Runner(exposed, batch=batch, threads=fitting_threads(graph, len(inputs)))
     sums = {t: [np.zeros(graph.tensors[t].shape[1:]), np.zeros(graph.tensors[t].shape[1:])] for t in tensors}
     for start in range(0, len(inputs), _CHUNK):
         chunk = inputs[start : start + _CHUNK]
