@@ -35,17 +35,32 @@ def apply_edges(edges: Array) -> tuple[Array, Array]:
     lower, upper = edges[:-1, None], edges[1:, None]
     inside = (lower <= code) & (code <= upper) & jnp.isfinite(upper)
     bins = jnp.where(inside.any(axis=0), jnp.argmax(inside, axis=0), len(edges))
+    return _midpoints(edges, bins), bins
+
+
+def _apply_ascending(edges: Array) -> tuple[Array, Array]:
+    """The same for edges that ascend, by binary search."""
+    code = jnp.arange(CODES, dtype=edges.dtype)
+    above = jnp.searchsorted(edges, code)  # the first edge that is not below the code
+    bins = jnp.where(edges[0] == code, 0, above - 1)
+    covered = (bins >= 0) & (above < len(edges)) & jnp.isfinite(edges[jnp.minimum(above, len(edges) - 1)])
+    bins = jnp.where(covered, bins, len(edges))
+    return _midpoints(edges, bins), bins
+
+
+def _midpoints(edges: Array, bins: Array) -> Array:
+    """The `(256,)` table of codes in these bins."""
+    code = jnp.arange(CODES)
     middle = jnp.floor((edges[:-1] + jnp.where(jnp.isfinite(edges[1:]), edges[1:], 0.0)) / 2)
     middle = jnp.clip(middle, 0, CODES - 1)  # an edge a deviation below the mean may lie below all codes
     binned = middle[jnp.minimum(bins, len(edges) - 2)]
-    return jnp.where(bins < len(edges), binned, code).astype(jnp.uint8), bins
+    return jnp.where(bins < len(edges), binned, code).astype(jnp.uint8)
 
 
-def _halve(edges: Array, importance: Array) -> Array:
+def _halve(edges: Array, table: Array, bins: Array, importance: Array) -> Array:
     """One more edge, in the middle of the bin of greatest error."""
-    table, bins = apply_edges(edges)
     error = importance * (jnp.arange(CODES) - table.astype(jnp.float64)) ** 2
-    worst = jnp.argmax(jnp.sum(jnp.where(bins[None] == jnp.arange(_SIZE - 1)[:, None], error, 0.0), axis=1))
+    worst = jnp.argmax(jnp.zeros(_SIZE - 1).at[bins].add(error, mode="drop"))
     return jnp.sort(edges.at[-1].set((edges[worst] + edges[worst + 1]) / 2))
 
 
@@ -55,10 +70,13 @@ def _fit(counts: Array, importance: Array) -> Array:
     few = [_padded(first[jnp.asarray(kept)]) for kept in ([0, 2, 4], [0, 1, 3, 4])]
 
     def step(edges: Array, _: None) -> tuple[Array, Array]:
-        return _halve(edges, importance), apply_edges(edges)[0]
+        table, bins = _apply_ascending(edges)
+        return _halve(edges, table, bins, importance), table
 
-    _, many = jax.lax.scan(step, _padded(first), length=len(LEVELS) - len(few))
-    return jnp.concatenate([jnp.stack([apply_edges(e)[0] for e in few]), many])
+    start = _padded(first)  # may not ascend; with one more edge sorted in, all do
+    table, bins = apply_edges(start)
+    _, many = jax.lax.scan(step, _halve(start, table, bins, importance), length=len(LEVELS) - len(few) - 1)
+    return jnp.concatenate([jnp.stack([apply_edges(e)[0] for e in few]), table[None], many])
 
 
 def _padded(edges: Array) -> Array:
