@@ -12,7 +12,7 @@ from bqsearch.graph import passes
 from bqsearch.graph.flatbuffer import SIGNATURE, serialize
 from bqsearch.graph.ir import Graph
 from bqsearch.importers.tflite import parse
-from bqsearch.runtime.litert import silent_stderr
+from bqsearch.quiet import silent_stderr
 from bqsearch.types import Array
 
 

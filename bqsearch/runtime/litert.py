@@ -1,9 +1,7 @@
 """LiteRT on the CPU: the scorer of the search."""
 
 import os
-import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from time import perf_counter
 
 import numpy as np
@@ -14,6 +12,7 @@ from bqsearch.graph import passes
 from bqsearch.graph.flatbuffer import buffer_spans, serialize
 from bqsearch.graph.ir import Graph
 from bqsearch.graph.ops import macs
+from bqsearch.quiet import silent_stderr
 from bqsearch.types import Array
 
 BATCH_BYTES = 8 << 20  # of the largest activation of a batch: beyond, batching gains nothing and caches lose
@@ -105,17 +104,3 @@ def _chunks(inputs: Array, size: int) -> Iterator[Array]:
         if len(chunk) < size:
             chunk = np.concatenate([chunk, np.repeat(chunk[:1], size - len(chunk), axis=0)])
         yield np.ascontiguousarray(chunk)
-
-
-@contextmanager
-def silent_stderr() -> Iterator[None]:
-    """LiteRT prints from C++ that it made its delegate, in the midst of any progress bar."""
-    sys.stderr.flush()
-    saved, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(sink, 2)
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(sink)

@@ -4,8 +4,7 @@ import importlib
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from bqsearch import registry
 from bqsearch.errors import MissingExtraError
+from bqsearch.quiet import silent_stderr
 from bqsearch.types import Array, Floats
 from bqsearch.zoo.base import OnEpoch, TrainingRecipe, ZooModel
 
@@ -22,20 +22,6 @@ SIDE, CLASSES, WIDTH = 32, 10, 0.35
 # Keras' 0.999 suits ImageNet's million steps. After a thousand, the moving averages would still hold their
 # initial values, and the trained network would guess at inference.
 MOMENTUM = 0.9
-
-
-@contextmanager
-def _muted_stderr() -> Iterator[None]:
-    """Discard what is written to file descriptor 2: TensorFlow's C++ greets there before it reads its log level."""
-    sys.stderr.flush()
-    saved = os.dup(2)
-    try:
-        with open(os.devnull, "wb") as sink:
-            os.dup2(sink.fileno(), 2)
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
 
 
 def _import(name: str) -> Any:
@@ -47,7 +33,7 @@ def _import(name: str) -> Any:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"  # the converter takes no other backend's models
     try:
-        with nullcontext() if name in sys.modules else _muted_stderr():
+        with nullcontext() if name in sys.modules else silent_stderr():
             return importlib.import_module(name)
     except ImportError as error:
         raise MissingExtraError("tensorflow", "keras", f"training {NAME}") from error
@@ -140,7 +126,8 @@ def convert(model: Any) -> bytes:
         model.export(folder, format="tf_saved_model", verbose=False)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         converter.exclude_conversion_metadata = True
-        return _fix_batch(converter.convert())
+        with silent_stderr():
+            return _fix_batch(converter.convert())
 
 
 def train(recipe: TrainingRecipe, on_epoch: OnEpoch) -> bytes:
@@ -152,11 +139,12 @@ def train(recipe: TrainingRecipe, on_epoch: OnEpoch) -> bytes:
         MissingExtraError: TensorFlow is not installed.
     """
     tf, keras = _import("tensorflow"), _import("keras")
-    keras.utils.set_random_seed(recipe.seed)
-    tf.config.experimental.enable_op_determinism()
+    with silent_stderr():  # it looks for devices at first use, and complains of those that are not there
+        keras.utils.set_random_seed(recipe.seed)
+        tf.config.experimental.enable_op_determinism()
+        model = build()
     dataset = registry.load("dataset", DATASET)()
     images = (dataset.train.x.astype(np.float32) - dataset.normalize.mean) / dataset.normalize.std
-    model = build()
     _fit(model, images.astype(np.float32), np.eye(CLASSES, dtype=np.float32)[dataset.train.y], recipe, on_epoch)
     return convert(model)
 
