@@ -7,6 +7,7 @@ Everything that a user's run does is on: the journal on disk, the events, and ML
 
 import argparse
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -75,7 +76,7 @@ def search(problem: prepare.Problem, folder: Path, tracked: bool) -> driver.Sear
     def on_trial(number: int, record: Record) -> None:
         spool.trial(number, record)
 
-    searched = driver.search(problem, store, on_trial)
+    searched = driver.search(problem, store, on_trial, threading.Event())
     if tracker is not None:
         spool.end("FINISHED", {}, {}, [])
         tracker.finish()

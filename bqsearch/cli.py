@@ -10,8 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from bqsearch.errors import BqsearchError
+from bqsearch.interrupt import EXIT_STATUS, quit_on_interrupt
 
-EXIT_ERROR, EXIT_NOTHING_FITS, EXIT_INTERRUPTED = 1, 3, 130
+EXIT_ERROR, EXIT_NOTHING_FITS, EXIT_INTERRUPTED = 1, 3, EXIT_STATUS
 
 app = typer.Typer(
     name="bqsearch",
@@ -233,6 +234,7 @@ def train(
 @contextmanager
 def errors_in_one_line(debug: bool) -> Iterator[None]:
     """An error of ours ends the program with one clear line, anything else is a fault of the program."""
+    quit_on_interrupt()
     try:
         yield
     except BqsearchError as error:
@@ -240,9 +242,6 @@ def errors_in_one_line(debug: bool) -> Iterator[None]:
             traceback.print_exc()
         typer.echo(f"error: {' '.join(str(error).split())}", err=True)
         raise typer.Exit(EXIT_ERROR) from None
-    except KeyboardInterrupt:
-        typer.echo("interrupted", err=True)
-        raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
 def main() -> None:

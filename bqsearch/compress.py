@@ -43,9 +43,10 @@ class CompressedLayer:
 
     @cached_property
     def coded(self) -> Coded:
-        """The weights as they lie in flash: exactly the bytes that the bank stated."""
+        """The weights as they lie in flash, output channel by output channel: exactly the bank's bytes."""
         codebook = self.option.codebook
-        return encode(codebook.assignment[self.offsets].reshape(-1), codebook.values, self.option.choice.coding)
+        by_channel = np.moveaxis(codebook.assignment[self.offsets], self.layer.channel_axis, 0)
+        return encode(by_channel.reshape(-1), codebook.values, self.option.choice.coding)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -8,6 +8,7 @@ from typing import Any
 
 from bqsearch import registry
 from bqsearch.errors import BqsearchError, OutputError
+from bqsearch.interrupt import stop_on_interrupt
 from bqsearch.report import html, plots, tables
 from bqsearch.report.progress import View
 from bqsearch.search import driver, front, prepare
@@ -64,7 +65,7 @@ def run(
     """
     path = out or Path("runs") / spec.name
     given, _ = prepare.load_model(spec.model)
-    nbytes = sum(t.nbytes for t in given.tensors if t.data is not None)
+    nbytes = sum(t.size for t in given.tensors if t.data is not None)  # a byte for each constant, once in 8 bits
     with opened(path, resume, 2 * _EXPECTED_POINTS * nbytes) as folder:
         with view.stages() as on_stage:
             problem = prepare.prepare(spec, on_stage)
@@ -78,7 +79,6 @@ def run(
             resume or storage is None,
         )
         described = _search(problem, store, folder, _uri(folder, tracking_uri), view)
-        show(described, folder.path, view)
     interrupted = described["settings"]["stopped"] == "interrupted"
     return Outcome(found=described["recommended"] is not None, interrupted=interrupted)
 
@@ -91,23 +91,24 @@ def _search(problem: Problem, store: TrialStore, folder: RunFolder, uri: str | N
     spool = Spool(folder.path)
     spool.start(problem.spec.name, _params(problem), _tags(problem))
     tracker = TrackerProcess(folder.path, uri) if uri else None
+
+    def on_trial(number: int, record: Record) -> None:
+        spool.trial(number, record)
+        bar(number, record)
+
     try:
-        with view.trials(problem.spec.trials) as bar:
-
-            def on_trial(number: int, record: Record) -> None:
-                spool.trial(number, record)
-                bar(number, record)
-
-            searched = driver.search(problem, store, on_trial)
-        with view.stages() as on_stage:
-            on_stage("reading the holdout")
-            described = front.write_front(problem, searched, front.make_front(problem, searched), folder)
-            on_stage("drawing the report")
-            draw(described, folder.path)
+        with stop_on_interrupt() as stop:
+            with view.trials(problem.spec.trials) as bar:
+                searched = driver.search(problem, store, on_trial, stop)
+            with view.stages() as on_stage:
+                on_stage("reading the holdout")
+                described = front.write_front(problem, searched, front.make_front(problem, searched), folder)
+                on_stage("drawing the report")
+                draw(described, folder.path)
             spool.end(*_ending(described))
-            if tracker is not None:
-                on_stage("handing the last trials to MLflow")
-                _finish(tracker, view)
+            show(described, folder.path, view)
+        if tracker is not None:
+            _finish(tracker, view)
         return described
     finally:
         if tracker is not None:
@@ -116,7 +117,9 @@ def _search(problem: Problem, store: TrialStore, folder: RunFolder, uri: str | N
 
 def _finish(tracker: TrackerProcess, view: View) -> None:
     try:
-        tracker.finish()
+        with view.stages() as on_stage:
+            on_stage("handing the last trials to MLflow")
+            tracker.finish()
     except BqsearchError as error:
         view.warn(str(error))
 
@@ -137,7 +140,10 @@ def show(described: Mapping[str, Any], path: Path, view: View) -> None:
     view.out.print(tables.summary(described))
     for note in described["notes"]:
         view.note(note)
-    view.out.print(f"files: {path}/ (report.html, pareto.png, front.json, points/)", highlight=False)
+    files = ["report.html", "pareto.png", "front.json", *(["points/"] if described["points"] else [])]
+    view.out.print(f"files: {path}/ ({', '.join(files)})", highlight=False)
+    if view.quiet and described["recommended"] is None:
+        view.warn(described["reason"])
 
 
 def read_front(path: Path) -> dict[str, Any]:
@@ -150,7 +156,7 @@ def read_front(path: Path) -> dict[str, Any]:
         described = json.loads((path / FRONT).read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise OutputError(f"{path} holds no finished run: cannot read {FRONT} ({error})") from error
-    if not isinstance(described, dict) or described.get("format") != front.FORMAT or "points" not in described:
+    if not front.is_front(described):
         raise OutputError(f"{path / FRONT} is not a front of this version of bqsearch")
     return described
 
@@ -184,7 +190,19 @@ def train(name: str, out: Path, choices: Mapping[str, int | None], view: View) -
 
 def _params(problem: Problem) -> dict[str, Any]:
     spec = problem.spec
-    shown = ("model", "target", "objectives", "schemes", "max_drop", "trials", "sampler", "seed", "bias_correction")
+    shown = (
+        "model",
+        "target",
+        "objectives",
+        "schemes",
+        "max_drop",
+        "trials",
+        "sampler",
+        "seed",
+        "bias_correction",
+        "calibration",
+        "normalize",
+    )
     limits = {"max_flash": problem.max_flash, "max_ram": problem.max_ram, "data": problem.data.name}
     return {**{key: getattr(spec, key) for key in shown}, **limits}
 

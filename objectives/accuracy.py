@@ -10,9 +10,9 @@ def read(measurements: Measurements) -> float:
 
 OBJECTIVE = Objective(
     name="accuracy",
-    summary="share of held-out inputs classified right, by LiteRT",
+    summary="inputs of the search split classified right, by LiteRT; the front is re-scored on the holdout",
     direction="maximize",
-    unit="",
+    unit="share",
     needs="data",
     read=read,
 )

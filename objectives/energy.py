@@ -10,7 +10,7 @@ def read(measurements: Measurements) -> float:
 
 OBJECTIVE = Objective(
     name="energy",
-    summary="millijoules of one inference",
+    summary="millijoules of one inference: the board's active power times the latency",
     direction="minimize",
     unit="mJ",
     needs="static",

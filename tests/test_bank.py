@@ -5,7 +5,6 @@ from functools import cache
 
 import numpy as np
 import pytest
-from networks import Builder, small_float_network, small_int8_network, small_uint8_network
 
 from bqsearch.bank import KEEP, LayerBank, Moments, OptionBank, build
 from bqsearch.errors import ModelError, PlanError, UnknownNameError
@@ -15,6 +14,7 @@ from bqsearch.packing.size import encode
 from bqsearch.plan import CODINGS, Choice
 from bqsearch.quantizers.base import offset_codes
 from bqsearch.types import Array
+from networks import Builder, small_float_network, small_int8_network, small_uint8_network
 
 SCHEMES = ["uniform", "kmeans", "binquant", "binquant_optimal"]
 NETWORKS = {"int8": small_int8_network(3), "uint8": small_uint8_network(3)}

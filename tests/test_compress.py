@@ -5,10 +5,9 @@ from functools import cache
 
 import numpy as np
 import pytest
-from networks import Builder, random_inputs, small_int8_network, small_uint8_network
 
 from bqsearch.bank import KEEP, Moments, OptionBank, build
-from bqsearch.compress import compress
+from bqsearch.compress import CompressedLayer, compress
 from bqsearch.errors import PlanError
 from bqsearch.graph.ir import Graph
 from bqsearch.graph.ops import layers
@@ -16,7 +15,8 @@ from bqsearch.packing.size import decode
 from bqsearch.plan import CODINGS, Choice, Plan
 from bqsearch.quantizers.base import restore_codes
 from bqsearch.runtime.litert import Runner
-from bqsearch.types import Array
+from bqsearch.types import Array, Codes
+from networks import Builder, random_inputs, small_int8_network, small_uint8_network
 
 SCHEMES = ["uniform", "kmeans", "binquant", "binquant_optimal"]
 NETWORKS = {"int8": small_int8_network(5), "uint8": small_uint8_network(5)}
@@ -47,7 +47,7 @@ def test_streams_have_the_stated_bytes_and_decode_to_the_weights(network: str, s
     for entry in model.layers:
         assert entry.coded.nbytes == entry.option.nbytes
         assert entry.coded.coding == entry.option.choice.coding
-        assert np.array_equal(restore_codes(decode(entry.coded), network).reshape(entry.layer.shape), entry.weights)
+        assert np.array_equal(restore_codes(decode(entry.coded), network), by_channel(entry))
         assert str(entry.weights.dtype) == network
         assert len(np.unique(entry.weights)) <= entry.option.choice.levels
         assert np.array_equal(model.decoded().tensors[entry.layer.weights].data, entry.weights)
@@ -63,8 +63,7 @@ def test_what_is_kept_stays_under_every_coding_that_can_hold_it(network: str, co
     assert model.decoded().fingerprint == graph.fingerprint
     for entry in model.layers:
         assert np.array_equal(entry.weights, graph.tensors[entry.layer.weights].data)
-        decoded = restore_codes(decode(entry.coded), network).reshape(entry.layer.shape)
-        assert np.array_equal(decoded, entry.weights)
+        assert np.array_equal(restore_codes(decode(entry.coded), network), by_channel(entry))
 
 
 def test_layers_are_found_by_their_operator() -> None:
@@ -212,3 +211,8 @@ def test_a_choice_that_the_bank_does_not_have_is_refused() -> None:
         compress(graph, bank, bank.plan({"stem": Choice(scheme="log2", levels=4, coding="raw")}))
     with pytest.raises(PlanError, match="layer 'dense': kmeans has 2 to 128 levels, not 129"):
         compress(graph, bank, bank.plan({"dense": Choice(scheme="kmeans", levels=129, coding="raw")}))
+
+
+def by_channel(entry: CompressedLayer) -> Codes:
+    """The weights in the order of their stream: one output channel after the other."""
+    return np.moveaxis(entry.weights, entry.layer.channel_axis, 0).reshape(-1)

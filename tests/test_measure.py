@@ -4,8 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from networks import random_inputs, small_int8_network
-from search.problems import prepared, write_files
 
 from bqsearch.datasets.base import Dataset, Split
 from bqsearch.errors import DatasetError
@@ -15,6 +13,8 @@ from bqsearch.plan import Choice
 from bqsearch.runtime.litert import Runner
 from bqsearch.search import prepare
 from bqsearch.search.prepare import Problem
+from networks import random_inputs, small_int8_network
+from search.problems import prepared, write_files
 
 
 @pytest.fixture(scope="module")

@@ -31,6 +31,22 @@ def fuse_padding(graph: Graph) -> Graph:
     return graph
 
 
+def fold_float16(graph: Graph) -> Graph:
+    """Turn constants that a DEQUANTIZE widens from float16 into float32 constants."""
+    changes: dict[int, Tensor] = {}
+    folded = set()
+    for index, op in enumerate(graph.ops):
+        source = graph.tensors[op.inputs[0]]
+        if op.code == "DEQUANTIZE" and source.data is not None and source.dtype == "float16":
+            widened = graph.tensors[op.outputs[0]]
+            changes[op.outputs[0]] = replace(widened, data=source.data.astype(np.float32), dtype="float32")
+            folded.add(index)
+    if not folded:
+        return graph
+    ops = tuple(op for index, op in enumerate(graph.ops) if index not in folded)
+    return prune(replace(graph.with_tensors(changes), ops=ops))
+
+
 def integer_io(graph: Graph) -> Graph:
     """Drop a QUANTIZE of the input and a DEQUANTIZE of the output: integers go in and come out.
 

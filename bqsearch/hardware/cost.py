@@ -6,7 +6,8 @@ records are the target's allowances. RAM is a planned arena plus the target's al
     macs * mac_<kind> + elements * element + operators * operator
         + weights * decode_<coding> + bytes of weights, biases and channel records * flash_read
 
-with every weight fetched from flash once an inference.
+with every weight fetched from flash once an inference. Where whole tensors are decoded, raw weights are read in place
+by the kernels, and the cost of a MAC covers it. The arena has no scratch that a kernel library may want besides.
 """
 
 from dataclasses import dataclass, fields
@@ -148,5 +149,7 @@ class CostModel:
 
 
 def _weight_cycles(entry: CompressedLayer, target: Target) -> float:
+    if target.decode_buffer == "tensor" and entry.option.choice.coding == "raw":
+        return 0.0  # read where they lie, which the cost of a MAC has in it
     decode = target.cycles[f"decode_{entry.option.choice.coding}"]
     return entry.layer.size * decode + entry.option.nbytes * target.cycles["flash_read"]

@@ -215,6 +215,11 @@ def _check_op(op: Op, tensors: tuple[Tensor, ...], where: str) -> None:
 def _check_convolution(op: Op, shapes: list[Shape], where: str) -> None:
     if any(len(shape) != 4 for shape in shapes):
         raise ModelError(f"{where} needs an input and an output with 4 dimensions")
+    if op.code == "CONV_2D" and shapes[0][3] != shapes[1][3]:
+        raise UnsupportedError(
+            f"{where} is a grouped convolution ({shapes[0][3]} input channels, filters of {shapes[1][3]}), "
+            f"which bqsearch does not support"
+        )
     if min(op.options[step] for step in _STEPS) < 1:
         raise ModelError(f"{where} needs strides and dilations of 1 or more")
 

@@ -45,8 +45,12 @@ def _objectives() -> Rows:
 def _schemes() -> Rows:
     found = {name: registry.load("scheme", name) for name in registry.names("scheme")}
     return ["scheme", "levels", "what it does"], [
-        [name, f"{min(q.levels)}..{max(q.levels)}", _gist(inspect.getmodule(type(q)))] for name, q in found.items()
+        [name, _range(q.levels), _gist(inspect.getmodule(type(q)))] for name, q in found.items()
     ]
+
+
+def _range(levels: tuple[int, ...]) -> str:
+    return str(levels[0]) if len(levels) == 1 else f"{min(levels)}..{max(levels)}"
 
 
 def _functions(kind: str) -> Callable[[], Rows]:

@@ -258,7 +258,7 @@
     if (!known(limit)) return `No limit is set for ${label}.`;
     const used = point[`${name}_bytes`] / limit;
     const left = used <= 1 ? `${size(limit - point[`${name}_bytes`])} stay free` : "it does not fit";
-    return `${percent(used, 1)} % of the board's ${size(limit)}; ${left}.`;
+    return `${percent(used, 1)} % of the limit of ${size(limit)}; ${left}.`;
   }
 
   // ---- tables ------------------------------------------------------------------------------------------------------
@@ -551,7 +551,7 @@
     const { width, height, x } = drawn;
     const name = (at, anchor, text) =>
       s("text", { class: "limit-name halo", x: at, y: height - 54, "text-anchor": anchor }, text);
-    const text = `board limit ${size(limit)}`;
+    const text = `limit ${size(limit)}`;
     if (limit >= x.high) return [name(width - 10, "end", `${text} →`)];
     if (limit <= x.low) return [name(52, "start", `← ${text}`)];
     const at = x.at(limit);

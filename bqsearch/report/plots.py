@@ -165,7 +165,7 @@ def _draw_limits(axes: Axes, front: Front, name: str, key: str) -> None:
         _limit_note(axes, text, (0.995, 100 * floor), ("axes fraction", "data"), (0, -4), ha="right", va="top")
     if limit is None:
         return
-    text = f"board limit {words.size(limit)}"
+    text = f"limit {words.size(limit)}"
     if left < limit < right:
         axes.axvline(limit, color=VERMILION, linewidth=1.2, linestyle=(0, (5, 3)))
         axes.axvspan(limit, right, color=VERMILION, alpha=0.05, linewidth=0)

@@ -59,7 +59,9 @@ class View:
             TimeRemainingColumn(compact=True),
             TextColumn("{task.fields[best]}"),
         )
-        with Progress(*columns, console=self.err, disable=self.quiet, transient=True, expand=True) as progress:
+        console = self.err
+        hidden = self.quiet or not console.is_terminal
+        with Progress(*columns, console=console, disable=hidden, transient=True, expand=True) as progress:
             yield TrialBar(progress, total)
 
     @contextmanager

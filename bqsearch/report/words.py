@@ -73,7 +73,7 @@ def baseline_note(front: Front) -> str:
         for name, label, key in (("flash", "flash", "flash_bytes"), ("ram", "RAM", "ram_bytes"))
         if name in broken
     ]
-    return f"The baseline does not fit the board: {', '.join(parts)}." if parts else "The baseline breaks a limit."
+    return f"The baseline does not fit: {', '.join(parts)}." if parts else "The baseline breaks a limit."
 
 
 def stop_note(front: Front) -> str:

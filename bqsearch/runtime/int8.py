@@ -11,6 +11,7 @@ from bqsearch.errors import ModelError, UnsupportedError
 from bqsearch.graph import passes
 from bqsearch.graph.flatbuffer import SIGNATURE, serialize
 from bqsearch.graph.ir import Graph
+from bqsearch.graph.ops import layers
 from bqsearch.importers.tflite import parse
 from bqsearch.quiet import silent_stderr
 from bqsearch.types import Array
@@ -19,6 +20,28 @@ from bqsearch.types import Array
 def is_float(graph: Graph) -> bool:
     """Whether no layer's weights are 8-bit codes yet."""
     return not any(t.data is not None and t.dtype in ("int8", "uint8") and t.quantization for t in graph.tensors)
+
+
+def check_integer(graph: Graph) -> None:
+    """Check that every layer computes in 8-bit integers.
+
+    Raises:
+        UnsupportedError: A layer's activations, weights or bias have another type: hybrid (dynamic-range) or 16-bit.
+    """
+    for layer in layers(graph):
+        op = graph.ops[layer.op]
+        ends = {
+            graph.tensors[op.inputs[0]].dtype,
+            graph.tensors[op.outputs[0]].dtype,
+            graph.tensors[layer.weights].dtype,
+        }
+        bias = "int32" if layer.bias is None else graph.tensors[layer.bias].dtype
+        if not ends <= {"int8", "uint8"} or bias != "int32":
+            raise UnsupportedError(
+                f"layer {layer.name!r} ({layer.operator}) mixes {', '.join(sorted(ends))} with a bias of {bias}: "
+                f"bqsearch needs 8-bit inputs, outputs and weights with int32 biases; give it the float model, or "
+                f"one that is quantized to int8 throughout"
+            )
 
 
 def quantize(graph: Graph, samples: Array) -> Graph:
@@ -34,7 +57,7 @@ def quantize(graph: Graph, samples: Array) -> Graph:
     """
     from ai_edge_quantizer import quantizer, recipe
 
-    content = bytearray(serialize(graph))
+    content = bytearray(serialize(passes.fold_float16(graph)))
     logging.getLogger("absl").setLevel(logging.ERROR)
     try:
         with contextlib.redirect_stdout(io.StringIO()), silent_stderr(), warnings.catch_warnings():
@@ -44,7 +67,7 @@ def quantize(graph: Graph, samples: Array) -> Graph:
             batches = [{"input_0": sample.reshape(shape).astype(np.float32)} for sample in samples]
             measured = worker.calibrate({SIGNATURE: batches}, num_threads=1)
             result = worker.quantize(measured).quantized_model
-    except (ValueError, RuntimeError, KeyError, IndexError) as error:
+    except Exception as error:  # its own checks are few: it fails in many ways
         raise ModelError(f"ai-edge-quantizer cannot quantize this model to int8: {error}") from error
     quantized = passes.integer_io(parse(bytes(result), "the quantized model"))
     if is_float(quantized) or quantized.input.dtype == "float32":

@@ -1,15 +1,12 @@
 """The loop: ask, read what is cheap, run what may be worth it, tell, and keep every trial."""
 
-import signal
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import inf
-from threading import Event, current_thread, main_thread
+from threading import Event
 from time import monotonic, perf_counter
-from types import FrameType
 from typing import Literal
 
 import numpy as np
@@ -86,18 +83,19 @@ class Evaluator:
             gained=None,
             seconds=0.0,
         )
+        static = {o.name: float(o.read(measured)) for o in self.problem.objectives if o.needs == "static"}
         if any(excess > 0 for excess in limits.values()):
             return done(record)
         assert measured.model.constants is not None  # decoded here, so that the lane is left to LiteRT
-        return self.lane.submit(self._run, record, measured)
+        return self.lane.submit(self._run, record, measured, static)
 
-    def _run(self, record: Record, measured: Measurements) -> Record:
-        started = perf_counter()
+    def _run(self, record: Record, measured: Measurements, static: Mapping[str, float]) -> Record:
+        started, objectives = perf_counter(), self.problem.objectives
         right, before = measured.correct, self.baseline.correct
         drop = 100 * (self.baseline.accuracy - measured.accuracy)
         return replace(
             record,
-            values=tuple(float(objective.read(measured)) for objective in self.problem.objectives),
+            values=tuple(static[o.name] if o.name in static else float(o.read(measured)) for o in objectives),
             constraints={**record.constraints, "drop": drop - self.problem.spec.max_drop - _TOLERANCE},
             metrics={"accuracy_search": measured.accuracy, **record.metrics},
             lost=_count(before & ~right),
@@ -106,8 +104,8 @@ class Evaluator:
         )
 
 
-def search(problem: Problem, store: TrialStore, on_trial: OnTrial) -> Searched:
-    """Run trials until there are as many as the spec says, its time is over, or Ctrl-C.
+def search(problem: Problem, store: TrialStore, on_trial: OnTrial, stop: Event) -> Searched:
+    """Run trials until there are as many as the spec says, its time is over, or `stop` is set.
 
     While one candidate runs, the one before is written and the next one proposed, so that the search waits for LiteRT
     and not LiteRT for the search.
@@ -116,6 +114,7 @@ def search(problem: Problem, store: TrialStore, on_trial: OnTrial) -> Searched:
         problem: What is searched.
         store: Gets every finished trial, and has those of earlier sessions.
         on_trial: Called with number and record once a trial is stored; earlier sessions' trials come first.
+        stop: Begin no further trial.
     """
     baseline = problem.measure(problem.bank.baseline)
     assert baseline.correct is not None  # run before the clock starts
@@ -135,11 +134,10 @@ def search(problem: Problem, store: TrialStore, on_trial: OnTrial) -> Searched:
         known = {record.plan.hash: done(record) for record in records}
         evaluator = Evaluator(problem=problem, baseline=baseline, lane=lane, known=known)
         stopped: Stopped = "trials"
-        with stop_signal() as stop:
-            for record in _trials(problem.spec, len(records), strategy, evaluator, stop):
-                store.add(strategy.tell(record))
-                records.append(record)
-                on_trial(len(records) - 1, record)
+        for record in _trials(problem.spec, len(records), strategy, evaluator, stop):
+            store.add(strategy.tell(record))
+            records.append(record)
+            on_trial(len(records) - 1, record)
         if len(records) < problem.spec.trials:
             stopped = "interrupted" if stop.is_set() else "timeout"
     return Searched(
@@ -149,25 +147,6 @@ def search(problem: Problem, store: TrialStore, on_trial: OnTrial) -> Searched:
         seconds=monotonic() - started,
         litert_seconds=problem.scorer.runner.seconds - litert,
     )
-
-
-@contextmanager
-def stop_signal() -> Iterator[Event]:
-    """An event that Ctrl-C sets: a trial that is being written is written to its end. A second Ctrl-C raises."""
-    stop = Event()
-
-    def on_interrupt(number: int, frame: FrameType | None) -> None:
-        stop.set()
-        signal.signal(number, signal.default_int_handler)
-
-    if current_thread() is not main_thread():  # only the main thread gets signals
-        yield stop
-        return
-    before = signal.signal(signal.SIGINT, on_interrupt)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _trials(spec: StudySpec, count: int, strategy: Strategy, evaluator: Evaluator, stop: Event) -> Iterator[Record]:

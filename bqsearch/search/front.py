@@ -95,13 +95,16 @@ def recommend(problem: Problem, records: Sequence[Record], searched: Searched) -
         if bound <= most:
             flash = f"{int(record.metrics['flash_bytes']):,} B of flash"
             return index, (
-                f"smallest flash ({flash}) of the points whose drop on the search split is, with 95 % confidence, "
-                f"at most {most:g} points (bound {bound:.2f})"
+                f"smallest flash ({flash}) of the points whose drop on the search split has a 95 % bound of at most "
+                f"{most:g} (bound {bound:.2f} points; nominal: not corrected for the choice among "
+                f"{len(searched.records)} trials)"
             )
     index = int(np.argmin(bounds))
+    finest = 100 * drop_bound(0, 0, count)
+    small = f"; {count} inputs cannot show less than {finest:.2f}: a larger split would help" if finest > most else ""
     return index, (
-        f"no point's drop on the search split is at most {most:g} points with 95 % confidence; "
-        f"this one comes nearest (bound {bounds[index]:.2f})"
+        f"no point's drop on the search split has a 95 % bound of at most {most:g}; this one comes nearest "
+        f"(bound {bounds[index]:.2f} points{small})"
     )
 
 
@@ -144,7 +147,9 @@ def _over_text(problem: Problem, measured: Measurements, kind: str) -> str:
         f"buffer, {ram.stack + ram.static:,} B of stack and statics); a smaller input, fewer channels there or a board "
         f"with more RAM would help",
     }
-    return f"{kind} is {total - limit:,} B above the limit of {limit:,} B; {help_[kind]}"
+    board = problem.cost.target.flash if kind == "flash" else problem.cost.target.ram
+    whose = "the board's" if limit == board else f"--max-{kind}"
+    return f"{kind} is {total - limit:,} B above the limit of {limit:,} B ({whose}); {help_[kind]}"
 
 
 def write_front(problem: Problem, searched: Searched, front: Front, folder: RunFolder) -> dict[str, Any]:
@@ -179,6 +184,7 @@ def describe(problem: Problem, searched: Searched, front: Front) -> dict[str, An
         },
         "objectives": [{"name": o.name, "direction": o.direction, "unit": o.unit} for o in problem.objectives],
         "limits": {"flash_bytes": problem.max_flash, "ram_bytes": problem.max_ram, "max_drop": spec.max_drop},
+        "constants": dict(problem.cost.target.sources),
         "settings": _settings(problem, searched),
         "layers": [
             {"name": e.layer.name, "operator": e.layer.operator, "shape": list(e.layer.shape), "weights": e.layer.size}
@@ -194,13 +200,47 @@ def describe(problem: Problem, searched: Searched, front: Front) -> dict[str, An
     }
 
 
+_PARTS = {
+    "study": str,
+    "model": str,
+    "target_title": str,
+    "data": dict,
+    "limits": dict,
+    "settings": dict,
+    "layers": list,
+}
+_PARTS |= {"baseline": dict, "points": list, "trials": list, "objectives": list, "reason": str, "notes": list}
+_FIGURES = {
+    "accuracy_search",
+    "accuracy_holdout",
+    "flash_bytes",
+    "ram_bytes",
+    "latency_ms",
+    "energy_mj",
+    "flash",
+    "ram",
+}
+
+
+def is_front(value: Any) -> bool:
+    """Whether plain values have the form that `describe` gives."""
+    if not isinstance(value, dict) or value.get("format") != FORMAT or "recommended" not in value:
+        return False
+    if not all(isinstance(value.get(key), kind) for key, kind in _PARTS.items()):
+        return False
+    return all(isinstance(entry, dict) and set(entry) >= _FIGURES for entry in (value["baseline"], *value["points"]))
+
+
 def _notes(problem: Problem, front: Front) -> list[str]:
     """What a careful reader should know."""
     notes = []
     for kind in ("ram", "flash"):
         over = _over_text(problem, front.baseline, kind)
         if over:
-            notes.append(f"the int8 baseline does not fit {problem.cost.target.title}: {over}")
+            notes.append(f"the int8 baseline does not fit: {over}")
+        given, board = getattr(problem.spec, f"max_{kind}"), getattr(problem.cost.target, kind)
+        if given is not None and given > board:
+            notes.append(f"--max-{kind} of {given:,} B is more than the board has: the limit is {board:,} B")
     reached, guessing = float(front.baseline_holdout.mean()), 1 / len(problem.data.classes)
     if reached <= guessing:
         notes.append(
@@ -234,11 +274,11 @@ def _settings(problem: Problem, searched: Searched) -> dict[str, Any]:
     }
 
 
-def _figures(problem: Problem, measured: Measurements, holdout: Array) -> dict[str, Any]:
+def _figures(measured: Measurements, accuracy: float, holdout: Array) -> dict[str, Any]:
     right, count = int(holdout.sum()), len(holdout)
     ram = asdict(measured.ram)
     return {
-        "accuracy_search": measured.accuracy,
+        "accuracy_search": accuracy,
         "accuracy_holdout": right / count,
         "interval_holdout": list(wilson_interval(right, count)),
         **static_metrics(measured),
@@ -266,7 +306,7 @@ def _layer(entry: Any) -> dict[str, Any]:
 def _baseline(problem: Problem, front: Front) -> dict[str, Any]:
     measured = front.baseline
     fits = measured.flash.total <= problem.max_flash and measured.ram.total <= problem.max_ram
-    return {**_figures(problem, measured, front.baseline_holdout), "feasible": fits}
+    return {**_figures(measured, measured.accuracy, front.baseline_holdout), "feasible": fits}
 
 
 def _point(problem: Problem, front: Front, number: int) -> dict[str, Any]:
@@ -276,7 +316,7 @@ def _point(problem: Problem, front: Front, number: int) -> dict[str, Any]:
     return {
         "id": number,
         "trial": point.trial,
-        **_figures(problem, point.measured, point.holdout),
+        **_figures(point.measured, point.record.metrics["accuracy_search"], point.holdout),
         "drop_holdout": 100 * (lost - gained) / len(before),
         "drop_interval": [100 * low, 100 * high],
         "ratio": front.baseline.weight_bytes / point.measured.weight_bytes,

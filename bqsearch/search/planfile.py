@@ -8,7 +8,7 @@ from typing import Any
 
 from bqsearch.bank import build
 from bqsearch.compress import CompressedModel, compress
-from bqsearch.errors import PlanError, StudyError
+from bqsearch.errors import OutputError, PlanError, StudyError
 from bqsearch.exporters import tflite
 from bqsearch.plan import Plan
 from bqsearch.runtime import calibrate
@@ -95,6 +95,9 @@ def apply(file: PlanFile, model: str, data: str | None, folder: Path, on_stage: 
     Raises:
         PlanError: Model or data are not those of the plan, or the result is not the file that was scored.
     """
+    there = [str(folder / name) for name in (PLAN, MODEL) if (folder / name).exists()]
+    if there:
+        raise OutputError(f"{there[0]} exists and is not overwritten: choose another --out")
     recipe = replace(file.recipe, model=model, data=data or file.recipe.data)
     given, zoo = prepare.load_model(model)
     _check("model", model, given.fingerprint, file.model_sha256)

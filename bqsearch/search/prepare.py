@@ -61,13 +61,13 @@ class Problem:
 
     @property
     def max_flash(self) -> int:
-        """Bytes: the spec's limit, or the board's."""
-        return self.spec.max_flash or self.cost.target.flash
+        """Bytes: the board's flash, or less if the spec says so."""
+        return min(self.spec.max_flash or self.cost.target.flash, self.cost.target.flash)
 
     @property
     def max_ram(self) -> int:
-        """Bytes: the spec's limit, or the board's."""
-        return self.spec.max_ram or self.cost.target.ram
+        """Bytes: the board's RAM, or less if the spec says so."""
+        return min(self.spec.max_ram or self.cost.target.ram, self.cost.target.ram)
 
     @cached_property
     def fingerprint(self) -> dict[str, Any]:
@@ -198,11 +198,15 @@ def to_int8(recipe: Recipe, given: Graph, data: Dataset, on_stage: OnStage) -> t
     """The network in 8 bits, and the normalization that its data needs."""
     normalize = normalization(recipe) or data.normalize
     if not int8.is_float(given):
-        return passes.fuse_padding(passes.integer_io(given)), normalize
+        integer = passes.fuse_padding(passes.integer_io(given))
+        int8.check_integer(integer)
+        return integer, normalize
     on_stage("quantizing to int8")
     normalize = normalize or Normalize(mean=0.0, std=1.0)
     samples = feed.encode(calibration_split(recipe, data).x, given.input, normalize)
-    return passes.fuse_padding(int8.quantize(given, samples)), normalize
+    quantized = passes.fuse_padding(int8.quantize(given, samples))
+    int8.check_integer(quantized)
+    return quantized, normalize
 
 
 def calibration_split(recipe: Recipe, data: Dataset) -> Split:

@@ -157,11 +157,11 @@ def make_recipe(settings: Mapping[str, Any]) -> Recipe:
     missing = [f.name for f in fields(Recipe) if f.name not in settings]
     if missing:
         raise StudyError(f"the recipe has no {missing[0]!r}")
-    given: dict[str, Any] = {}
+    given: dict[str, Any] = {"name": "recipe", "target": "none"}
     for field in fields(Recipe):
         value = settings[field.name]
         given[field.name] = None if value is None else _convert(field.name, value)
-    return Recipe(**given)
+    return StudySpec(**given).recipe  # which checks every value
 
 
 def default_name(model: str, target: str) -> str:

@@ -4,6 +4,7 @@ A trial is written once, whole and only when it is finished, so a run that is ki
 finished trials and nothing half done.
 """
 
+import os
 import re
 import warnings
 from collections.abc import Sequence
@@ -79,7 +80,7 @@ def open_journal(path: Path) -> BaseStorage:
     if path.exists():
         content = path.read_bytes()
         if not content.endswith(b"\n"):
-            path.write_bytes(content[: content.rfind(b"\n") + 1])
+            os.truncate(path, content.rfind(b"\n") + 1)
     path.with_name(path.name + ".lock").unlink(missing_ok=True)
     with _storage_errors(f"open {path}"), warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
@@ -122,6 +123,7 @@ class _storage_errors:  # noqa: N801 - reads as a statement
 
 def _check_same(stored: dict[str, Any], wanted: dict[str, Any], name: str) -> None:
     odd = [key for key in sorted(set(stored) | set(wanted)) if stored.get(key) != wanted.get(key)]
+    odd = [key for key in odd if key != "graph"] or odd  # the 8-bit graph follows from the rest
     if odd:
         differences = "; ".join(f"{key}: {_brief(stored.get(key))} then, {_brief(wanted.get(key))} now" for key in odd)
         raise StorageError(f"the study {name!r} was defined otherwise and cannot be resumed ({differences})")

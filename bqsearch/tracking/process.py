@@ -9,7 +9,7 @@ from pathlib import Path
 from bqsearch.errors import BqsearchError
 from bqsearch.tracking.mlflow import ARTIFACTS, DATABASE, LOG, local_uri
 
-PATIENCE = 600.0  # seconds that the end of a run waits for a slow tracking server
+PATIENCE = 120.0  # seconds that the end of a run waits for a slow tracking server
 
 
 class TrackerProcess:
@@ -77,7 +77,8 @@ def serve_ui(folder: Path | None, port: int) -> None:
     command += ["--default-artifact-root", (chosen.resolve() / ARTIFACTS).as_uri()]
     print(f"MLflow UI of {chosen}: http://127.0.0.1:{port} (Ctrl-C ends it)", flush=True)
     server = subprocess.Popen([sys.executable, "-m", "mlflow", *command], env=_environment(), start_new_session=True)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, signal.default_int_handler)
     try:
         if server.wait():
             raise BqsearchError(f"the MLflow UI ended by itself: is port {port} in use? Try another --port")
@@ -87,9 +88,10 @@ def serve_ui(folder: Path | None, port: int) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """MLflow without its reports to its makers and without servers for jobs, which a run does not have."""
+    """MLflow without reports to its makers, without servers for jobs, and not patient with a server that is gone."""
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    return {**os.environ, **quiet}
+    prompt = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
+    return {**prompt, **os.environ, **quiet}
 
 
 def _latest(runs: Path) -> Path:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from bqsearch.errors import OutputError
 from bqsearch.search.folder import EVENTS, disk_errors
 from bqsearch.search.record import Record
 
@@ -78,4 +79,9 @@ def read(path: Path, start: int = 0) -> tuple[list[dict[str, Any]], int]:
         file.seek(start)
         content = file.read()
     whole = content[: content.rfind(b"\n") + 1]
-    return [json.loads(line) for line in whole.splitlines()], start + len(whole)
+    try:
+        return [dict(json.loads(line)) for line in whole.splitlines()], start + len(whole)
+    except (ValueError, TypeError) as error:
+        raise OutputError(
+            f"{path} is corrupt ({error}): remove it, and --resume tells MLflow everything anew"
+        ) from error

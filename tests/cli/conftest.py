@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bqsearch.datasets import digits
-from runs import COMMAND, Bqsearch, Run
+from program import COMMAND, Bqsearch, Run
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,16 @@
 """Bad input: each ends with a non-zero status and one clear line, and leaves nothing behind."""
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from runs import Bqsearch, Run
+from bqsearch.graph.flatbuffer import serialize
+from bqsearch.importers.tflite import load
+from bqsearch.zoo.mobilenet_v2 import MODEL
+from program import TRIALS, Bqsearch, Run
 
 BASE = ["--target", "hifive1", "--tracking-uri", "none", "--trials", "5"]
 
@@ -120,3 +125,56 @@ def test_debug_shows_the_traceback(bqsearch: Bqsearch, tmp_path: Path) -> None:
     done = bqsearch("run", "--model", "nothing", *BASE, "--out", tmp_path / "out", "--debug")
     assert done.returncode == 1
     assert "Traceback" in done.stderr
+
+
+def test_an_unsupported_operator_names_it_its_tensor_and_what_is_supported(
+    bqsearch: Bqsearch, tmp_path: Path, int8_model: Path
+) -> None:
+    graph = load(int8_model)
+    last = replace(graph.ops[-1], code="ARG_MAX", options={}, options_type="")
+    model = tmp_path / "model.tflite"
+    model.write_bytes(serialize(replace(graph, ops=(*graph.ops[:-1], last))))
+    error = refused(bqsearch, "--model", model, "--data", "digits", *BASE, "--out", tmp_path / "out")
+    assert "ARG_MAX" in error
+    assert graph.output.name in error
+    assert "DEPTHWISE_CONV_2D" in error
+
+
+def test_a_hybrid_model_is_refused(bqsearch: Bqsearch, tmp_path: Path) -> None:
+    """Int8 weights under float activations, as Keras' default optimization writes them."""
+    from ai_edge_quantizer import quantizer, recipe
+
+    content = bytearray(serialize(load(MODEL.checkpoint)))
+    hybrid = quantizer.Quantizer(content, recipe.dynamic_wi8_afp32()).quantize().quantized_model
+    model = tmp_path / "model.tflite"
+    model.write_bytes(bytes(hybrid))
+    error = refused(bqsearch, "--model", model, "--data", "digits", *BASE, "--out", tmp_path / "out")
+    assert "needs 8-bit inputs, outputs and weights" in error
+
+
+def test_apply_never_overwrites(bqsearch: Bqsearch, finished: Run, tmp_path: Path) -> None:
+    (tmp_path / "model.tflite").write_bytes(b"the user's own")
+    plan = finished.folder / "points" / "0" / "plan.json"
+    done = bqsearch("apply", plan, "--model", "mobilenet_v2", "--out", tmp_path)
+    assert done.returncode == 1
+    assert "not overwritten" in done.stderr
+    assert (tmp_path / "model.tflite").read_bytes() == b"the user's own"
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"format": 1, "points": []}', '{"format": 1, "points": null}'])
+def test_a_damaged_front_is_refused(bqsearch: Bqsearch, tmp_path: Path, content: str) -> None:
+    (tmp_path / "front.json").write_text(content)
+    done = bqsearch("report", tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+
+
+def test_damaged_events_are_refused_with_the_cure(bqsearch: Bqsearch, finished: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(finished.folder, folder)
+    (folder / "events.jsonl").write_text("{}\n]\n")
+    command = ["run", "--model", "mobilenet_v2", "--target", "hifive1", "--trials", str(TRIALS), "--out", folder]
+    done = bqsearch(*command, "--resume")
+    assert done.returncode == 1
+    assert "corrupt" in done.stderr
+    assert "Traceback" not in done.stderr

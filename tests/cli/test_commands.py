@@ -12,7 +12,7 @@ import pytest
 
 from bqsearch import registry
 from bqsearch.hardware import target
-from runs import Bqsearch, Run
+from program import Bqsearch, Run
 
 
 @pytest.mark.parametrize("kind", ["models", "schemes", "objectives", "datasets", "samplers"])

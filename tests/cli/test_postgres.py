@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from runs import Bqsearch
+from program import Bqsearch
 
 SERVERS = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
 

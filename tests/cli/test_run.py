@@ -13,7 +13,7 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 
 from bqsearch.datasets import digits
-from runs import COMMAND, TRIALS, Bqsearch, Run
+from program import COMMAND, TRIALS, Bqsearch, Run
 
 FIGURES = ("accuracy_search", "accuracy_holdout", "flash_bytes", "ram_bytes", "latency_ms", "energy_mj", "feasible")
 

@@ -8,8 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
-from networks import small_int8_network, small_uint8_network
-from search.problems import prepared, write_files
 
 from bqsearch.exporters import tflite
 from bqsearch.graph.ir import Graph
@@ -19,6 +17,8 @@ from bqsearch.plan import Choice, Plan
 from bqsearch.quantizers.base import offset_codes
 from bqsearch.search.prepare import Problem
 from bqsearch.types import Array
+from networks import small_int8_network, small_uint8_network
+from search.problems import prepared, write_files
 
 CHOICES = ["keep-256-raw", "kmeans-8-huffman", "uniform-16-packed", "binquant-16-huffman", "binquant_optimal-4-packed"]
 
@@ -68,7 +68,8 @@ def test_the_file_holds_what_the_streams_decode_to(problem: Problem) -> None:
         model = problem.compress(plan)
         read = parse(tflite.export(model))
         for entry in model.layers:
-            stored = offset_codes(read.tensors[entry.layer.weights].data).reshape(-1)
+            codes = offset_codes(read.tensors[entry.layer.weights].data)
+            stored = np.moveaxis(codes, entry.layer.channel_axis, 0).reshape(-1)
             np.testing.assert_array_equal(stored, decode(entry.coded))
 
 

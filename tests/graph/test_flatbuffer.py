@@ -8,6 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
+
+from bqsearch.graph.flatbuffer import IDENTIFIER, buffer_spans, serialize
+from bqsearch.graph.ir import Graph
+from bqsearch.importers.tflite import load, parse
+from bqsearch.runtime.litert import interpreter
+from bqsearch.types import Array
 from networks import (
     Builder,
     random_inputs,
@@ -15,12 +21,6 @@ from networks import (
     small_int8_network,
     small_uint8_network,
 )
-
-from bqsearch.graph.flatbuffer import IDENTIFIER, buffer_spans, serialize
-from bqsearch.graph.ir import Graph
-from bqsearch.importers.tflite import load, parse
-from bqsearch.runtime.litert import interpreter
-from bqsearch.types import Array
 
 NETWORKS = [small_int8_network, small_uint8_network, small_float_network]
 Make = Callable[..., Graph]

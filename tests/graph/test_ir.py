@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from networks import Builder, small_int8_network
 
 from bqsearch.graph.ir import Graph, Quantization, Tensor
+from networks import Builder, small_int8_network
 
 GRAPH = small_int8_network()
 

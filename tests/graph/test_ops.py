@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from networks import LINEAR, SAME, VALID, Builder, small_float_network, small_int8_network, small_uint8_network
 
 from bqsearch.graph.ir import Graph
 from bqsearch.graph.ops import SUPPORTED, activations, elements, layers, macs
 from bqsearch.importers.tflite import load
+from networks import LINEAR, SAME, VALID, Builder, small_float_network, small_int8_network, small_uint8_network
 
 NETWORKS = [small_int8_network, small_uint8_network, small_float_network]
 

@@ -5,6 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
+from bqsearch.errors import UnsupportedError
+from bqsearch.graph import passes
+from bqsearch.graph.ir import Graph, Quantization
+from bqsearch.runtime.litert import Runner
+from bqsearch.types import Array
 from networks import (
     SAME,
     VALID,
@@ -14,12 +20,6 @@ from networks import (
     small_int8_network,
     small_uint8_network,
 )
-
-from bqsearch.errors import UnsupportedError
-from bqsearch.graph import passes
-from bqsearch.graph.ir import Graph, Quantization
-from bqsearch.runtime.litert import Runner
-from bqsearch.types import Array
 
 NETWORKS = [small_int8_network, small_uint8_network, small_float_network]
 Make = Callable[..., Graph]

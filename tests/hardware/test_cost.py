@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from networks import Builder
 
 from bqsearch.bank import Moments, OptionBank, build
 from bqsearch.compress import CompressedModel, compress
@@ -13,6 +12,7 @@ from bqsearch.graph.ops import layers
 from bqsearch.hardware.cost import CostModel
 from bqsearch.hardware.target import Target, load
 from bqsearch.plan import Choice
+from networks import Builder
 
 CYCLES = {
     "mac_conv": 8.0,
@@ -115,6 +115,13 @@ def test_cycles_of_packed_weights(graph: Graph, bank: OptionBank) -> None:
     cost = CostModel(graph=graph, target=board())
     packed = cost.cycles(model(graph, bank, dense="kmeans-4-packed"))
     assert packed == 5095 - 96 * 1 - 96 * 10 + 96 * 2 + (24 + 4) * 10
+
+
+def test_raw_weights_cost_nothing_more_where_kernels_read_them_in_place(graph: Graph, bank: OptionBank) -> None:
+    cost = CostModel(graph=graph, target=board("tensor"))
+    raw, packed = cost.cycles(model(graph, bank)), cost.cycles(model(graph, bank, dense="kmeans-4-packed"))
+    assert raw == 5095 - 114 * 1 - (18 + 96) * 10
+    assert packed == raw + 96 * 2 + (24 + 4) * 10
 
 
 def test_time_and_energy_follow_from_cycles(graph: Graph, bank: OptionBank) -> None:

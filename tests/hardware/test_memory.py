@@ -5,7 +5,6 @@ from itertools import combinations
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import Builder
 
 from bqsearch import registry
 from bqsearch.datasets import feed
@@ -15,6 +14,7 @@ from bqsearch.graph.ops import layers
 from bqsearch.hardware import target
 from bqsearch.hardware.memory import ALIGNMENT, ArenaPlan, plan_arena, scratch_bytes
 from bqsearch.runtime import int8
+from networks import Builder
 
 
 def graph_of(sizes: list[int], reads: list[tuple[int, int]], views: list[bool], output: int | None = None) -> Graph:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
-from networks import VALID, Builder, small_float_network, small_int8_network, small_uint8_network
 
 from bqsearch.errors import ModelError, UnsupportedError
 from bqsearch.graph import passes
@@ -18,6 +17,7 @@ from bqsearch.graph.flatbuffer import IDENTIFIER, serialize
 from bqsearch.graph.ir import Graph
 from bqsearch.graph.ops import SUPPORTED, elements, layers, macs
 from bqsearch.importers.tflite import load, parse
+from networks import VALID, Builder, small_float_network, small_int8_network, small_uint8_network
 
 GRAPH = small_int8_network()
 CONTENT = serialize(GRAPH)

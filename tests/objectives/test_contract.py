@@ -1,13 +1,13 @@
 """Every registered objective keeps the contract and reads the right figure in its unit."""
 
 import pytest
-from search.problems import prepared, write_files
 
 from bqsearch import registry
 from bqsearch.measure import Measurements
 from bqsearch.plan import Choice
 from bqsearch.search.prepare import Problem
 from bqsearch.testing.objectives import check_objective
+from search.problems import prepared, write_files
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def test_the_shipped_ones_are_there() -> None:
 def test_figures_and_units(measured: Measurements) -> None:
     read = {name: registry.load("objective", name) for name in registry.names("objective")}
     assert {name: (o.direction, o.unit) for name, o in read.items()} == {
-        "accuracy": ("maximize", ""),
+        "accuracy": ("maximize", "share"),
         "energy": ("minimize", "mJ"),
         "flash": ("minimize", "B"),
         "latency": ("minimize", "ms"),

@@ -111,7 +111,7 @@ def test_headline_and_notes_stand_in_the_page_itself(front: dict[str, Any]) -> N
     assert "Point 7 keeps 98.00 % accuracy on the holdout split (95 % interval 95.9 to 99.0)" in text
     assert "It needs 137,485 B of flash and 13,970 B of RAM" in text
     assert front["reason"] in text
-    assert "The baseline does not fit the board: RAM 17,500 B of 16,384 B." in text
+    assert "The baseline does not fit: RAM 17,500 B of 16,384 B." in text
 
 
 def test_reader_without_scripts_gets_every_point(front: dict[str, Any]) -> None:

@@ -60,8 +60,8 @@ def test_marks_the_recommended_point_and_the_limits(front: dict[str, Any], axes:
     flash, ram = axes(front)
     assert "point 7\n98.00 %, 137,485 B" in texts(flash)
     assert "baseline \u2212 1 point" in texts(flash)
-    assert "board limit 12,582,912 B" in texts(flash)
-    assert "board limit 16,384 B" in texts(ram)
+    assert "limit 12,582,912 B" in texts(flash)
+    assert "limit 16,384 B" in texts(ram)
     limit = [line for line in ram.lines if list(line.get_xdata()) == [16_384, 16_384]]
     assert len(limit) == 1
     assert {"baseline (does not fit)", "recommended"} <= {line.get_label() for line in flash.lines}

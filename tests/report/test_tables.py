@@ -90,7 +90,7 @@ def test_summary_tells_the_point_and_why(front: dict[str, Any]) -> None:
     text = " ".join(shown(summary(front), 80).split())
     assert text.startswith("★ Point 7 keeps 98.00 % accuracy on the holdout split")
     assert front["reason"] in text
-    assert "The baseline does not fit the board: RAM 17,500 B of 16,384 B." in text
+    assert "The baseline does not fit: RAM 17,500 B of 16,384 B." in text
 
 
 def test_markup_in_names_is_shown_as_it_is(front: dict[str, Any]) -> None:

@@ -51,7 +51,7 @@ def test_headline_without_a_holdout_or_a_point(make_front: Callable[..., dict[st
 
 def test_notes_name_what_does_not_fit_and_what_stopped(make_front: Callable[..., dict[str, Any]]) -> None:
     front = make_front(points=3, holdout=False)
-    assert words.baseline_note(front) == "The baseline does not fit the board: RAM 17,500 B of 16,384 B."
+    assert words.baseline_note(front) == "The baseline does not fit: RAM 17,500 B of 16,384 B."
     assert words.stop_note(front) == "The run was interrupted after 200 of 400 trials."
     front["baseline"]["feasible"], front["settings"]["stopped"] = True, "trials"
     assert words.baseline_note(front) == words.stop_note(front) == ""

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
-from networks import VALID, Builder, random_inputs, small_int8_network, small_uint8_network
 
 from bqsearch import bank as banks
 from bqsearch import registry
@@ -15,6 +14,7 @@ from bqsearch.graph.ir import Graph
 from bqsearch.graph.ops import Layer, layers
 from bqsearch.runtime import calibrate
 from bqsearch.types import Array
+from networks import VALID, Builder, random_inputs, small_int8_network, small_uint8_network
 
 COUNT = 70  # two whole chunks and a part of a third
 

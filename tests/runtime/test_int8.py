@@ -4,7 +4,6 @@ import logging
 
 import numpy as np
 import pytest
-from networks import Builder, random_inputs, small_float_network, small_int8_network, small_uint8_network
 
 from bqsearch.datasets import feed
 from bqsearch.errors import ModelError, UnsupportedError
@@ -12,6 +11,7 @@ from bqsearch.graph.ir import Graph
 from bqsearch.graph.ops import layers
 from bqsearch.runtime import int8
 from bqsearch.runtime.litert import Runner
+from networks import Builder, random_inputs, small_float_network, small_int8_network, small_uint8_network
 
 
 @pytest.fixture(scope="module")

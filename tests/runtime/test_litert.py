@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
-from networks import Builder, random_inputs, small_float_network, small_int8_network, small_uint8_network
 
 from bqsearch.errors import ModelError
 from bqsearch.graph.flatbuffer import serialize
@@ -15,6 +14,7 @@ from bqsearch.graph.ops import layers
 from bqsearch.runtime import litert
 from bqsearch.runtime.litert import Runner
 from bqsearch.types import Array
+from networks import Builder, random_inputs, small_float_network, small_int8_network, small_uint8_network
 
 NETWORKS = [small_int8_network, small_uint8_network, small_float_network]
 

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from networks import random_inputs, small_int8_network
 
 from bqsearch.graph.flatbuffer import serialize
 from bqsearch.graph.ir import Graph
@@ -15,6 +14,7 @@ from bqsearch.search import prepare
 from bqsearch.search.prepare import Problem
 from bqsearch.search.record import Record
 from bqsearch.search.spec import make_spec
+from networks import random_inputs, small_int8_network
 
 TRAIN, TEST = 240, 120
 

@@ -1,19 +1,18 @@
 """The loop: repeatable, sparing with runs, and whole whenever it ends."""
 
-import os
-import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 
 import pytest
-from search.problems import prepared, write_files
 
 from bqsearch.search import driver
 from bqsearch.search.driver import Searched
 from bqsearch.search.prepare import Problem
 from bqsearch.search.record import Record, record_of
 from bqsearch.search.store import TrialStore, open_journal
+from search.problems import prepared, write_files
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +30,14 @@ def store_of(problem: Problem, folder: Path) -> TrialStore:
     return TrialStore(storage, "study", driver.directions(problem), problem.fingerprint, True)
 
 
-def search(problem: Problem, folder: Path, on_trial: Callable[[int, Record], None] = lambda n, r: None) -> Searched:
+def search(
+    problem: Problem,
+    folder: Path,
+    on_trial: Callable[[int, Record], None] = lambda n, r: None,
+    stop: Event | None = None,
+) -> Searched:
     folder.mkdir(exist_ok=True)
-    return driver.search(problem, store_of(problem, folder), on_trial)
+    return driver.search(problem, store_of(problem, folder), on_trial, stop or Event())
 
 
 def timeless(searched: Searched) -> list[Record]:
@@ -159,29 +163,15 @@ def test_time_ends_a_search_early(problem: Problem, tmp_path: Path) -> None:
     assert 0 < found.litert_seconds < found.seconds
 
 
-def test_ctrl_c_ends_the_search_and_keeps_its_records(problem: Problem, tmp_path: Path) -> None:
+def test_a_stopped_search_keeps_its_records(problem: Problem, tmp_path: Path) -> None:
+    stop = Event()
+
     def on_trial(number: int, record: Record) -> None:
         if number == 5:
-            os.kill(os.getpid(), signal.SIGINT)
+            stop.set()
 
-    before = signal.getsignal(signal.SIGINT)
-    found = search(problem, tmp_path, on_trial)
+    found = search(problem, tmp_path, on_trial, stop)
     assert found.stopped == "interrupted"
     assert 6 <= len(found.records) <= 8  # what was under way is finished
-    assert signal.getsignal(signal.SIGINT) is before
     assert [record_of(t) for t in store_of(problem, tmp_path).finished()] == list(found.records)
-    assert timeless(search(problem, tmp_path)) == timeless(search(problem, tmp_path / "whole"))
-
-
-def test_a_second_ctrl_c_raises_and_what_was_stored_stays(problem: Problem, tmp_path: Path) -> None:
-    def on_trial(number: int, record: Record) -> None:
-        if number == 5:
-            os.kill(os.getpid(), signal.SIGINT)
-            os.kill(os.getpid(), signal.SIGINT)
-
-    before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt):
-        search(problem, tmp_path, on_trial)
-    assert signal.getsignal(signal.SIGINT) is before
-    assert len(store_of(problem, tmp_path).finished()) == 6
     assert timeless(search(problem, tmp_path)) == timeless(search(problem, tmp_path / "whole"))

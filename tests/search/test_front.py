@@ -4,11 +4,11 @@ import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
 import pytest
-from search.problems import prepared, write_files
 
 from bqsearch.hardware import target
 from bqsearch.search import driver, front
@@ -18,6 +18,7 @@ from bqsearch.search.pareto import drop_bound, drop_interval, undominated, wilso
 from bqsearch.search.prepare import Problem
 from bqsearch.search.record import Record
 from bqsearch.search.store import TrialStore, open_journal
+from search.problems import prepared, write_files
 
 BOARD = (Path(target.__file__).parent / "targets" / "hifive1.toml").read_text("utf-8")
 
@@ -35,7 +36,7 @@ def problem(files: dict[str, str]) -> Problem:
 def search(problem: Problem, folder: Path) -> Searched:
     storage = open_journal(folder / "trials.journal")
     store = TrialStore(storage, "study", driver.directions(problem), problem.fingerprint, True)
-    return driver.search(problem, store, lambda number, record: None)
+    return driver.search(problem, store, lambda number, record: None, Event())
 
 
 @pytest.fixture(scope="module")
@@ -80,14 +81,14 @@ def test_the_smallest_flash_within_the_bound_is_recommended(problem: Problem, se
     index, reason = front.recommend(problem, records, searched)
     assert index == 1
     assert "smallest flash (200 B of flash)" in reason
-    assert f"at most 5 points (bound {100 * drop_bound(1, 0, count):.2f})" in reason
+    assert f"at most 5 (bound {100 * drop_bound(1, 0, count):.2f} points" in reason
 
 
 def test_the_nearest_to_the_bound_where_none_keeps_it(problem: Problem, searched: Searched) -> None:
     records = [told(problem, 100, 20), told(problem, 200, 12), told(problem, 300, 16)]
     index, reason = front.recommend(problem, records, searched)
     assert index == 1
-    assert "no point's drop on the search split is at most 5 points" in reason
+    assert "no point's drop on the search split has a 95 % bound of at most 5" in reason
 
 
 def test_the_holdout_has_no_part_in_the_recommendation(problem: Problem, searched: Searched) -> None:

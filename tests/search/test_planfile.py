@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from networks import small_float_network
-from search.problems import prepared, write_files
 
 from bqsearch.errors import BqsearchError, PlanError
 from bqsearch.graph.flatbuffer import serialize
 from bqsearch.plan import Choice, Plan
 from bqsearch.search.planfile import MODEL, PLAN, PlanFile, apply, write_point
 from bqsearch.search.prepare import Problem
+from networks import small_float_network
+from search.problems import prepared, write_files
 
 Files = dict[str, str]
 

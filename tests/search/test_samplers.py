@@ -4,12 +4,12 @@ import numpy as np
 import optuna
 import pytest
 from optuna.trial import create_trial
-from search.problems import prepared, synthetic, write_files
 
 from bqsearch import registry
 from bqsearch.search.prepare import Problem
 from bqsearch.search.samplers import LagrangeSampler
 from bqsearch.search.space import Space
+from search.problems import prepared, synthetic, write_files
 
 DIRECTIONS = ["maximize", "minimize", "minimize"]
 

@@ -4,12 +4,12 @@ from itertools import pairwise, product
 
 import numpy as np
 import pytest
-from search.problems import prepared, write_files
 
 from bqsearch.hardware.memory import decode_bytes
 from bqsearch.plan import CODINGS
 from bqsearch.search.prepare import Problem
 from bqsearch.search.space import Ladder, Space
+from search.problems import prepared, write_files
 
 
 @pytest.fixture(scope="module", params=["hifive1", "nrf52840"])

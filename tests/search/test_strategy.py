@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from optuna.trial import FrozenTrial
-from search.problems import prepared, synthetic, write_files
 
 from bqsearch.plan import Plan
 from bqsearch.search.prepare import Problem
@@ -14,6 +13,7 @@ from bqsearch.search.record import Record, record_of
 from bqsearch.search.space import Space
 from bqsearch.search.store import TrialStore, open_journal
 from bqsearch.search.strategy import LAG, SWEEP, OptunaStrategy
+from search.problems import prepared, synthetic, write_files
 
 DIRECTIONS = ["maximize", "minimize", "minimize"]
 TRIALS = 60
