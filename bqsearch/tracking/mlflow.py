@@ -39,7 +39,7 @@ class Tracker:
         from mlflow import MlflowClient
 
         self.folder = folder
-        self.local = uri == local_uri(folder)
+        self.keeps_artifacts = uri.startswith("sqlite:")  # a database alone has no place for them
         self.client = MlflowClient(tracking_uri=uri)
         self.experiment = self.parent = self.study = ""
         self.children: dict[int, str] = {}
@@ -75,7 +75,7 @@ class Tracker:
         known = self.client.get_experiment_by_name(name)
         if known is not None:
             return str(known.experiment_id)
-        location = (self.folder.resolve() / ARTIFACTS).as_uri() if self.local else None
+        location = (self.folder.resolve() / ARTIFACTS).as_uri() if self.keeps_artifacts else None
         return str(self.client.create_experiment(name, artifact_location=location))
 
     def _known_children(self) -> Iterator[tuple[int, str]]:
