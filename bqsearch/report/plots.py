@@ -148,7 +148,7 @@ def _draw_trials(axes: Axes, front: Front, name: str, low: float) -> None:
             if trial["accuracy_search"] is not None and bool(trial["feasible"]) is feasible
         ]
         spots = [(cost, accuracy) for cost, accuracy in spots if left <= cost <= right and accuracy >= low]
-        label = "trial (search split)" if feasible else "trial that does not fit"
+        label = "trial (search split)" if feasible else "trial that breaks a limit"
         alpha = 0.6 if len(front["trials"]) <= 500 else 0.35
         if spots:
             costs, accuracies = zip(*spots, strict=True)
