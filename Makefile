@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 DEBIAN := chromium postgresql
 RUN := runs/mobilenet_v2-hifive1
 
-.PHONY: run venv venv-dev debian lint types contracts test test-all bench readme lock clean
+.PHONY: run venv venv-dev debian lint types contracts test test-all fuzz bench readme results lock clean
 
 run: venv
 	$(BIN)/bqsearch run --model mobilenet_v2 --target hifive1 $(if $(wildcard $(RUN)/*),--resume)
@@ -52,6 +52,11 @@ test: venv-dev debian lint types contracts
 test-all: venv-dev debian lint types contracts
 	$(BIN)/pytest
 
+# For every night: the importer against 20,000 mutated files, blindly and guided by coverage.
+fuzz: venv-dev
+	$(BIN)/python tests/importers/fuzz.py --runs 20000
+	$(BIN)/python tests/importers/fuzz.py --runs 20000 --coverage
+
 bench: venv-dev
 	$(BIN)/python benchmarks/search_speed.py
 
@@ -59,11 +64,15 @@ bench: venv-dev
 readme: venv-dev
 	$(BIN)/python benchmarks/readme.py
 
+# Runs the studies of real networks, which lie where BQSEARCH_MODELS and BQSEARCH_DATA say, and puts the table there.
+results: venv-dev
+	$(BIN)/python benchmarks/results.py
+
 lock: venv-dev
 	$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-	  --extra build --output-file requirements.lock
+	  --extra build --extra tflm --output-file requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-	  --extra build --extra dev --extra keras --extra postgres --constraint requirements.lock --output-file requirements-dev.lock
+	  --extra build --extra tflm --extra dev --extra keras --extra postgres --constraint requirements.lock --output-file requirements-dev.lock
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -10,8 +10,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-BEGIN, END = "<!-- output: written by `make readme` -->", "<!-- end of output -->"
+from paste import ROOT, paste
+
 COMMAND = ["run", "--model", "mobilenet_v2", "--target", "hifive1"]
 
 
@@ -27,10 +27,8 @@ def main() -> None:
             check=True,
         )
         shutil.copy(Path(scratch) / "runs/mobilenet_v2-hifive1/pareto.png", ROOT / "docs/pareto.png")
-    readme = ROOT / "README.md"
-    head, rest = readme.read_text().split(BEGIN)
     block = "\n".join(line.rstrip() for line in done.stdout.splitlines())
-    readme.write_text(f"{head}{BEGIN}\n```\n{block}\n```\n{END}{rest.split(END)[1]}")
+    paste("output", "make readme", f"```\n{block}\n```")
 
 
 if __name__ == "__main__":

@@ -13,16 +13,16 @@ adds to the squared error of the network's output.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
 from bqsearch import registry
 from bqsearch.errors import ModelError, PlanError, UnknownNameError
-from bqsearch.graph.ir import Graph
+from bqsearch.graph.ir import Graph, Tensor
 from bqsearch.graph.ops import Layer, layers
-from bqsearch.packing.size import UNAVAILABLE, Sizes, sizes
-from bqsearch.plan import CODINGS, Choice, Plan
+from bqsearch.packing.container import UNAVAILABLE, Container, Sizes
+from bqsearch.plan import Choice, Plan
 from bqsearch.quantizers.base import CODES, Codebook, Histogram, Quantizer, offset_codes
 from bqsearch.types import Array, Bytes, Floats, Ints
 
@@ -52,7 +52,7 @@ class Option:
         table: `(256,)` uint8, the map of codes.
         counts: `(256,)` occurrences of the codes.
         stream_bytes: Bytes of the coded weights.
-        table_bytes: Bytes of codebook and codeword counts.
+        table_bytes: Bytes of what else their decoder needs.
         bias_shift: `(channels,)` what the map adds to each channel's accumulator in the mean, rounded.
         distortion: Expected squared error of the layer's output, times the layer's sensitivity.
     """
@@ -99,7 +99,9 @@ class LayerBank:
 
     Attributes:
         layer: Which one.
+        container: How its weights are stored.
         dtype: Of its codes, `"int8"` or `"uint8"`.
+        zero: The code of a weight of 0, counted from the type's lowest.
         offsets: The codes, counted from the type's lowest, in the weights' shape.
         histogram: Of the codes.
         schemes: By name.
@@ -109,7 +111,9 @@ class LayerBank:
     """
 
     layer: Layer
+    container: Container
     dtype: str
+    zero: int
     offsets: Bytes = field(repr=False)
     histogram: Histogram
     schemes: Mapping[str, SchemeRows]
@@ -132,21 +136,19 @@ class LayerBank:
         return {}
 
     def table_bytes(self, choice: Choice) -> int:
-        """Bytes of a choice's codebook and codeword counts; raises as `option` does."""
+        """Bytes of what a choice's decoder needs besides the weights; raises as `option` does."""
         rows, row = self._row(choice)
-        sizes_ = rows.sizes
-        return int({"raw": 0, "packed": sizes_.symbols[row], "huffman": sizes_.huffman_table[row]}[choice.coding])
+        return int(rows.sizes.table[choice.coding][row])
 
     def _make_option(self, choice: Choice) -> Option:
         rows, row = self._row(choice)
-        table_bytes = self.table_bytes(choice)
         return Option(
             choice=choice,
             table=rows.tables[row],
             counts=self.histogram.counts,
             bias_shift=self._bias_shift(rows.tables[row]),
-            stream_bytes=int(rows.sizes.bytes_of(choice.coding)[row]) - table_bytes,
-            table_bytes=table_bytes,
+            stream_bytes=int(rows.sizes.stream[choice.coding][row]),
+            table_bytes=int(rows.sizes.table[choice.coding][row]),
             distortion=float(rows.distortion[row]) * self.sensitivity,
         )
 
@@ -157,17 +159,24 @@ class LayerBank:
         if choice.levels not in rows.levels:
             offered = f"{rows.levels[0]} to {rows.levels[-1]}"
             raise PlanError(f"layer {self.layer.name!r}: {choice.scheme} has {offered} levels, not {choice.levels}")
+        if choice.coding not in self.codings:
+            raise PlanError(f"layer {self.layer.name!r}: {UnknownNameError('coding', choice.coding, self.codings)}")
         row = rows.levels.index(choice.levels)
         if rows.sizes.bytes_of(choice.coding)[row] >= UNAVAILABLE:
             symbols = int(rows.sizes.symbols[row])
             raise PlanError(f"layer {self.layer.name!r}: {choice.coding} cannot code {symbols} different weights")
         return rows, row
 
+    @property
+    def codings(self) -> tuple[str, ...]:
+        """The container's; weights that several operators read stay as they are."""
+        return ("raw",) if self.layer.shared else self.container.codings
+
     def choices(self) -> list[tuple[Choice, int, float]]:
         """Every available choice with its bytes and its distortion."""
         found = []
         for scheme, rows in self.schemes.items():
-            for coding in CODINGS:
+            for coding in self.codings:
                 for levels, size, error in zip(rows.levels, rows.sizes.bytes_of(coding), rows.distortion, strict=True):
                     if size < UNAVAILABLE:
                         choice = Choice(scheme=scheme, levels=levels, coding=coding)
@@ -217,7 +226,11 @@ class OptionBank:
 
 
 def build(
-    graph: Graph, moments: Mapping[str, Moments], schemes: Iterable[str], bias_correction: bool = True
+    graph: Graph,
+    moments: Mapping[str, Moments],
+    schemes: Iterable[str],
+    container: Container,
+    bias_correction: bool = True,
 ) -> OptionBank:
     """Work out every option.
 
@@ -225,6 +238,7 @@ def build(
         graph: 8-bit weights.
         moments: By layer name.
         schemes: Registry names; `keep` is always there.
+        container: How the board's runtime wants weights stored.
         bias_correction: See `OptionBank`.
 
     Raises:
@@ -236,12 +250,18 @@ def build(
     found = [layer for layer in layers(graph) if graph.tensors[layer.weights].dtype in ("int8", "uint8")]
     if not found:
         raise ModelError("the model has no layer with constant 8-bit weights: there is nothing to compress")
-    entries = tuple(_layer_bank(graph, layer, moments[layer.name], quantizers, bias_correction) for layer in found)
+    make = partial(_layer_bank, graph, quantizers=quantizers, container=container, bias_correction=bias_correction)
+    entries = tuple(make(layer, moments[layer.name]) for layer in found)
     return OptionBank(layers=entries, bias_correction=bias_correction)
 
 
 def _layer_bank(
-    graph: Graph, layer: Layer, moments: Moments, quantizers: Mapping[str, Quantizer], bias_correction: bool
+    graph: Graph,
+    layer: Layer,
+    moments: Moments,
+    quantizers: Mapping[str, Quantizer],
+    container: Container,
+    bias_correction: bool,
 ) -> LayerBank:
     weights = graph.tensors[layer.weights]
     assert weights.data is not None
@@ -249,14 +269,23 @@ def _layer_bank(
     power = moments.variance if bias_correction else moments.variance + moments.mean**2
     histogram = _histogram(offsets, _squared_scales(graph, layer) * power)
     usable = {"keep": quantizers["keep"]} if layer.shared else quantizers
+    zero = _zero(weights)
     return LayerBank(
         layer=layer,
+        container=container,
         dtype=weights.dtype,
+        zero=zero,
         offsets=offsets,
         histogram=histogram,
-        schemes={name: _rows(quantizer, histogram) for name, quantizer in usable.items()},
+        schemes={name: _rows(quantizer, histogram, container, zero) for name, quantizer in usable.items()},
         shift=_shift(offsets, moments.mean, layer.channel_axis),
     )
+
+
+def _zero(weights: Tensor) -> int:
+    """The code of 0, counted from the type's lowest; all channels share it (TFLite's 8-bit specification)."""
+    point = 0 if weights.quantization is None else int(weights.quantization.zero_points[0])
+    return point - int(np.iinfo(weights.dtype).min)
 
 
 def _squared_scales(graph: Graph, layer: Layer) -> Array:
@@ -281,13 +310,13 @@ def _histogram(offsets: Bytes, importance: Array) -> Histogram:
     )
 
 
-def _rows(quantizer: Quantizer, histogram: Histogram) -> SchemeRows:
+def _rows(quantizer: Quantizer, histogram: Histogram, container: Container, zero: int) -> SchemeRows:
     tables = quantizer.fit(histogram)
     moved = (tables.astype(np.float64) - np.arange(CODES)) ** 2
     return SchemeRows(
         levels=quantizer.levels,
         tables=tables,
-        sizes=sizes(_symbol_counts(tables, histogram.counts)),
+        sizes=container.sizes(_symbol_counts(tables, histogram.counts), zero),
         distortion=moved @ histogram.importance,
     )
 

@@ -12,7 +12,7 @@ import typer
 from bqsearch.errors import BqsearchError
 from bqsearch.interrupt import EXIT_STATUS, quit_on_interrupt
 
-EXIT_ERROR, EXIT_NOTHING_FITS, EXIT_INTERRUPTED = 1, 3, EXIT_STATUS
+EXIT_ERROR, EXIT_NOTHING_FITS, EXIT_NOT_VERIFIED, EXIT_INTERRUPTED = 1, 3, 4, EXIT_STATUS
 
 app = typer.Typer(
     name="bqsearch",
@@ -30,11 +30,13 @@ def _option(text: str, *, default: str = "", metavar: str | None = None) -> Any:
     return typer.Option(help=shown, metavar=metavar, show_default=False)
 
 
-Model = Annotated[str | None, _option("Built-in model or .tflite file.", metavar="NAME|FILE")]
+Model = Annotated[
+    str | None, _option("Built-in model, .tflite, .keras or .h5 file, or SavedModel folder.", metavar="NAME|PATH")
+]
 Data = Annotated[
     str | None,
     _option(
-        "Built-in data set, .npz (x_train, y_train, x_test, y_test) or folder of class folders.",
+        "Built-in data set, .npz (x_train, y_train, x_test, y_test) or folder of class folders; labels may be missing.",
         default="the built-in model's own",
         metavar="NAME|PATH",
     ),
@@ -43,14 +45,29 @@ Normalize = Annotated[
     str | None,
     _option("The model's real input is (pixel - MEAN) / STD.", default="pixels as they are", metavar="MEAN,STD"),
 ]
+Classes = Annotated[
+    str | None,
+    _option(
+        "The data's classes in the order of the model's outputs.", default="the data's own order", metavar="A,B,..."
+    ),
+]
 Target = Annotated[str | None, _option("Board, or TOML file that describes one.", metavar="NAME|FILE")]
 Study = Annotated[str | None, _option("Study, or TOML file; options given beside it win.", metavar="NAME|FILE")]
 Objectives = Annotated[
-    str | None, _option("What to search for, two or more.", default="accuracy,flash,ram", metavar="A,B,...")
+    str | None,
+    _option(
+        "What to search for, two or more.",
+        default="accuracy,flash,ram; without labels fidelity,flash,ram",
+        metavar="A,B,...",
+    ),
 ]
 MaxDrop = Annotated[
     float | None,
-    _option("Accuracy that may be lost against the int8 baseline, percentage points.", default="1.0", metavar="POINTS"),
+    _option(
+        "Accuracy (or fidelity, without accuracy) that may be lost against the int8 baseline, percentage points.",
+        default="1.0",
+        metavar="POINTS",
+    ),
 ]
 MaxFlash = Annotated[str | None, _option("Limit of flash: bytes, or 64K, 1M.", default="the board's", metavar="BYTES")]
 MaxRam = Annotated[str | None, _option("Limit of RAM: bytes, or 12K.", default="the board's", metavar="BYTES")]
@@ -96,6 +113,7 @@ def run(
     model: Model = None,
     data: Data = None,
     normalize: Normalize = None,
+    classes: Classes = None,
     target: Target = None,
     study: Study = None,
     objectives: Objectives = None,
@@ -127,6 +145,7 @@ def run(
             "model": model,
             "data": data,
             "normalize": normalize,
+            "classes": classes,
             "target": target,
             "objectives": objectives,
             "max_drop": max_drop,
@@ -178,8 +197,32 @@ def apply(
 
         view = View()
         with view.stages() as on_stage:
-            planfile.apply(planfile.PlanFile.read(plan), model, data, out, on_stage)
-        view.out.print(f"made {out / planfile.MODEL}, byte for byte the file that was scored", highlight=False)
+            made = planfile.apply(planfile.PlanFile.read(plan), model, data, out, on_stage)
+        files = ", ".join(str(out / name) for name in made)
+        view.out.print(f"made {files}: byte for byte what was scored", highlight=False)
+
+
+@app.command()
+def verify(
+    folder: Annotated[Path, typer.Argument(help="A run's output folder.", metavar="DIR")],
+    inputs: Annotated[int, typer.Option(help="Inputs of the holdout that are run.", min=1, metavar="COUNT")] = 100,
+    model: Annotated[
+        str | None, _option("Where the run's model lies now.", default="where it was", metavar="NAME|FILE")
+    ] = None,
+    data: Annotated[
+        str | None, _option("Where the run's data lies now.", default="where it was", metavar="NAME|PATH")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Make each point's files again, run them as the board does, and say pass or fail. Exit status 4 on a failure."""
+    with errors_in_one_line(debug):
+        from bqsearch import session
+        from bqsearch.report.progress import View
+        from bqsearch.search import verify as verification
+
+        now = verification.Whereabouts(model=model, data=data)
+        passed = session.verify(folder, inputs, now, View())
+    raise typer.Exit(0 if passed else EXIT_NOT_VERIFIED)
 
 
 @app.command()

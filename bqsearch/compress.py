@@ -10,7 +10,7 @@ from bqsearch.bank import LayerBank, Option, OptionBank
 from bqsearch.errors import PlanError
 from bqsearch.graph.ir import Graph
 from bqsearch.graph.ops import Layer
-from bqsearch.packing.size import Coded, encode
+from bqsearch.packing.container import Coded, Container
 from bqsearch.plan import Plan
 from bqsearch.quantizers.base import restore_codes
 from bqsearch.types import Array, Bytes, Codes, Ints
@@ -24,15 +24,19 @@ class CompressedLayer:
 
     Attributes:
         layer: Which one.
+        container: How its weights are stored.
         option: What the bank says of the choice.
         dtype: Of the weights.
+        zero: The code of a weight of 0, counted from the type's lowest.
         offsets: The original weights, counted from the type's lowest.
         bias: `(channels,)` int32, corrected; None if the layer has none.
     """
 
     layer: Layer
+    container: Container
     option: Option
     dtype: str
+    zero: int
     offsets: Bytes
     bias: Ints | None
 
@@ -43,10 +47,12 @@ class CompressedLayer:
 
     @cached_property
     def coded(self) -> Coded:
-        """The weights as they lie in flash, output channel by output channel: exactly the bank's bytes."""
+        """The weights as they lie in flash: exactly the bank's bytes."""
         codebook = self.option.codebook
-        by_channel = np.moveaxis(codebook.assignment[self.offsets], self.layer.channel_axis, 0)
-        return encode(by_channel.reshape(-1), codebook.values, self.option.choice.coding)
+        indices = codebook.assignment[self.offsets]
+        if self.container.by_channel:
+            indices = np.moveaxis(indices, self.layer.channel_axis, 0)
+        return self.container.encode(indices.reshape(-1), codebook.values, self.option.choice.coding, self.zero)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -110,4 +116,12 @@ def _layer(graph: Graph, entry: LayerBank, plan: Plan) -> CompressedLayer:
     bias = None if entry.layer.bias is None else graph.tensors[entry.layer.bias].data
     if bias is not None and plan.bias_correction and option.choice.scheme != "keep":
         bias = np.clip(bias - option.bias_shift, _INT32.min, _INT32.max).astype(np.int32)
-    return CompressedLayer(layer=entry.layer, option=option, dtype=entry.dtype, offsets=entry.offsets, bias=bias)
+    return CompressedLayer(
+        layer=entry.layer,
+        container=entry.container,
+        option=option,
+        dtype=entry.dtype,
+        zero=entry.zero,
+        offsets=entry.offsets,
+        bias=bias,
+    )

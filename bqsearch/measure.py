@@ -3,36 +3,147 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from time import perf_counter
+from typing import Literal, Protocol
 
 import numpy as np
 
 from bqsearch.compress import CompressedModel
-from bqsearch.hardware.cost import CostModel, Flash, Ram
+from bqsearch.errors import DatasetError
+from bqsearch.graph.ir import Tensor
+from bqsearch.hardware.cost import CostModel
+from bqsearch.hardware.footprint import Flash, Ram
+from bqsearch.hardware.micro import coded_file
+from bqsearch.runtime import tflm
 from bqsearch.runtime.litert import Runner
-from bqsearch.types import Array, Ints
+from bqsearch.runtime.tflm import OnDone
+from bqsearch.types import Array, Floats, Ints
 
 Direction = Literal["maximize", "minimize"]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Scorer:
-    """Runs candidates over one split.
+class Engine(Protocol):
+    """What computes a compressed model's outputs.
 
     Attributes:
-        runner: The network, ready for other constants.
-        inputs: `(n, ...)` codes.
-        labels: `(n,)` class indices, already shifted where the network has a background class.
+        name: For people.
     """
 
-    runner: Runner
-    inputs: Array
-    labels: Ints
+    name: str
 
-    def correct(self, model: CompressedModel) -> Array:
-        """Which inputs the model gets right, `(n,)` bool; of equal scores the lowest class counts."""
-        scores = self.runner.run(self.inputs, model.constants)[0].reshape(len(self.inputs), -1)
-        return np.argmax(scores, axis=1) == self.labels
+    @property
+    def seconds(self) -> float:
+        """Time spent inside the runtime so far."""
+        ...
+
+    def run(self, model: CompressedModel, inputs: Array) -> Array:
+        """The first output's codes, `(n, ...)`, for `(n, ...)` codes."""
+        ...
+
+
+class LiteRt:
+    """LiteRT on this machine's CPU, with its fast kernels, whose rounding may differ from a board's by a step.
+
+    Args:
+        runner: The network, ready for other constants.
+    """
+
+    name = "LiteRT"
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+
+    @property
+    def seconds(self) -> float:
+        """See `Engine`."""
+        return self._runner.seconds
+
+    def run(self, model: CompressedModel, inputs: Array) -> Array:
+        """See `Engine`."""
+        return self._runner.run(inputs, model.constants)[0]
+
+
+class Micro:
+    """TensorFlow Lite Micro's interpreter, on the very file that a board gets.
+
+    Args:
+        on_done: Told how many more inputs have been run.
+    """
+
+    name = "TensorFlow Lite Micro"
+
+    def __init__(self, on_done: OnDone | None = None) -> None:
+        self._on_done = on_done
+        self.seconds = 0.0
+
+    def run(self, model: CompressedModel, inputs: Array) -> Array:
+        """See `Engine`. Raises `ModelError` where the interpreter refuses the file or aborts."""
+        started = perf_counter()
+        outputs = tflm.run(coded_file(model), inputs, self._on_done)
+        self.seconds += perf_counter() - started
+        return outputs
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scorer:
+    """Runs candidates over one split, and scores outputs for its inputs.
+
+    Attributes:
+        engine: Runs the candidates.
+        output: The network's output tensor.
+        baseline: The uncompressed network.
+        inputs: `(n, ...)` codes.
+        labels: `(n,)` class indices, already shifted where the network has a background class; None without labels.
+        windows: Consecutive inputs that are windows of one row of the data; a row counts as one input to statistics.
+    """
+
+    engine: Engine
+    output: Tensor
+    baseline: CompressedModel
+    inputs: Array
+    labels: Ints | None
+    windows: int = 1
+
+    def outputs(self, model: CompressedModel) -> Floats:
+        """The model's outputs in real values, `(n, elements)`. Runs the network."""
+        codes = self.engine.run(model, self.inputs)
+        return real_values(codes.reshape(len(self.inputs), -1), self.output)
+
+    @cached_property
+    def reference(self) -> Floats:
+        """The uncompressed network's outputs, `(n, elements)`. Runs the network, once."""
+        return self.outputs(self.baseline)
+
+    def correct(self, outputs: Floats) -> Array:
+        """Which inputs are classified right by `(n, elements)` outputs, `(n,)` bool; of equal ones the lowest counts.
+
+        Raises:
+            DatasetError: The data has no labels.
+        """
+        if self.labels is None:
+            raise DatasetError("accuracy needs labels, but the data has none: search for fidelity instead")
+        return np.argmax(outputs, axis=1) == self.labels
+
+    def fidelities(self, outputs: Floats) -> Floats:
+        """How well `(n, elements)` outputs keep to the uncompressed network's, for each row of data, `(n / windows,)`.
+
+        The score of input i is 1 - |y'_i - y_i|^2 / v, where v is the mean over the split of |y_i - mean(y)|^2. The
+        mean of the scores is the coefficient of determination of y' against y (Wright, J. Agricultural Research 20,
+        1921), pooled over the output's elements. Softmax outputs are taken as they are: they are what an application
+        reads, and a difference in the logits that no probability shows is no loss. Where all y are equal, an input
+        scores 1 if y' is y and 0 otherwise. A row's score is the mean over its windows.
+        """
+        spread = ((self.reference - self.reference.mean(axis=0)) ** 2).sum(axis=1).mean()
+        error = ((outputs - self.reference) ** 2).sum(axis=1)
+        scores = 1 - error / spread if spread > 0 else (error == 0).astype(np.float64)
+        return scores.reshape(-1, self.windows).mean(axis=1)
+
+
+def real_values(values: Array, tensor: Tensor) -> Floats:
+    """A tensor's codes as the real values they stand for; values of a tensor without quantization as they are."""
+    if tensor.quantization is None:
+        return values.astype(np.float64)
+    return (values.astype(np.float64) - tensor.quantization.zero_points[0]) * float(tensor.quantization.scales[0])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -50,14 +161,29 @@ class Measurements:
     scorer: Scorer = field(repr=False)
 
     @cached_property
+    def outputs(self) -> Floats:
+        """Its outputs for the split's inputs in real values, `(n, elements)`. Runs the network."""
+        return self.scorer.outputs(self.model)
+
+    @cached_property
     def correct(self) -> Array:
         """Which inputs of the split it gets right, `(n,)` bool. Runs the network."""
-        return self.scorer.correct(self.model)
+        return self.scorer.correct(self.outputs)
 
     @property
     def accuracy(self) -> float:
         """Share of the split that it gets right, 0 to 1. Runs the network."""
         return float(self.correct.mean())
+
+    @cached_property
+    def fidelities(self) -> Floats:
+        """How well it keeps to the uncompressed network on each row of the data, at most 1. Runs the network."""
+        return self.scorer.fidelities(self.outputs)
+
+    @property
+    def fidelity(self) -> float:
+        """How well its outputs keep to the uncompressed network's, at most 1. Runs the network."""
+        return float(self.fidelities.mean())
 
     @cached_property
     def flash(self) -> Flash:

@@ -10,7 +10,7 @@ from typing import Any
 
 from bqsearch.errors import PlanError
 
-CODINGS = ("raw", "packed", "huffman")
+CODINGS = ("raw", "packed", "huffman", "mask")
 FORMAT = 1
 
 
@@ -21,7 +21,8 @@ class Choice:
     Attributes:
         scheme: Name of a quantizer.
         levels: At most this many different codes, 2 to 256.
-        coding: `"raw"` (a byte a weight), `"packed"` (n-bit indices and a codebook) or `"huffman"`.
+        coding: `"raw"` (a byte a weight), `"packed"` (n-bit indices and a codebook), `"huffman"`, or `"mask"` (a bit a
+            weight, and a byte for each that is not zero).
     """
 
     scheme: str

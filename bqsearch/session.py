@@ -8,13 +8,15 @@ from typing import Any
 
 from bqsearch import registry
 from bqsearch.errors import BqsearchError, OutputError
+from bqsearch.hardware import target as targets
 from bqsearch.interrupt import stop_on_interrupt
-from bqsearch.report import html, plots, tables
+from bqsearch.report import facts, html, plots, tables
 from bqsearch.report.progress import View
 from bqsearch.search import driver, front, prepare
+from bqsearch.search import verify as verification
 from bqsearch.search.folder import FRONT, RunFolder, disk_errors, opened, write_bytes
-from bqsearch.search.pareto import wilson_interval
 from bqsearch.search.prepare import Problem
+from bqsearch.search.quality import wilson_interval
 from bqsearch.search.record import Record
 from bqsearch.search.spec import StudySpec, make_spec, read_study
 from bqsearch.search.store import TrialStore, open_journal, open_url
@@ -69,14 +71,15 @@ def run(
     with opened(path, resume, 2 * _EXPECTED_POINTS * nbytes) as folder:
         with view.stages() as on_stage:
             problem = prepare.prepare(spec, on_stage)
-        for note in filter(None, [problem.data.note]):
-            view.note(note)
+        if problem.data.note:
+            view.note(problem.data.note)
         store = TrialStore(
             open_url(storage) if storage else open_journal(folder.journal),
             spec.name,
             driver.directions(problem),
             problem.fingerprint,
             resume or storage is None,
+            alone=storage is None,
         )
         described = _search(problem, store, folder, _uri(folder, tracking_uri), view)
     interrupted = described["settings"]["stopped"] == "interrupted"
@@ -98,11 +101,11 @@ def _search(problem: Problem, store: TrialStore, folder: RunFolder, uri: str | N
 
     try:
         with stop_on_interrupt() as stop:
-            with view.trials(problem.spec.trials) as bar:
+            with view.trials(problem.spec.trials, problem.quality.name) as bar:
                 searched = driver.search(problem, store, on_trial, stop)
             with view.stages() as on_stage:
                 on_stage("reading the holdout")
-                described = front.write_front(problem, searched, front.make_front(problem, searched), folder)
+                described = front.write_front(problem, searched, front.make_front(problem, searched, on_stage), folder)
                 on_stage("drawing the report")
                 draw(described, folder.path)
             spool.end(*_ending(described))
@@ -144,6 +147,29 @@ def show(described: Mapping[str, Any], path: Path, view: View) -> None:
     view.out.print(f"files: {path}/ ({', '.join(files)})", highlight=False)
     if view.quiet and described["recommended"] is None:
         view.warn(described["reason"])
+
+
+def verify(path: Path, inputs: int, now: verification.Whereabouts, view: View) -> bool:
+    """Check a run's points as they are on the board, and print pass or fail for each; whether all pass.
+
+    Args:
+        path: The run's folder.
+        inputs: How many of the holdout's inputs to run.
+        now: Where the run's model and data lie.
+        view: What to show.
+
+    Raises:
+        OutputError: The run has no points.
+        BqsearchError: What the points were made from is gone or has changed.
+    """
+    described = read_front(path)
+    if not described["points"]:
+        raise OutputError(f"{path} has no points to verify: {described['reason']}")
+    with view.stages() as on_stage:
+        target = targets.load(described["target"])
+        checked = list(verification.verify(described, path, target, inputs, now, on_stage))
+    view.out.print(tables.verification(checked))
+    return all(point.passed for point in checked)
 
 
 def read_front(path: Path) -> dict[str, Any]:
@@ -193,6 +219,7 @@ def _params(problem: Problem) -> dict[str, Any]:
     shown = (
         "model",
         "target",
+        "classes",
         "objectives",
         "schemes",
         "max_drop",
@@ -219,16 +246,15 @@ def _tags(problem: Problem) -> dict[str, str]:
 def _ending(described: Mapping[str, Any]) -> tuple[str, dict[int, dict[str, float]], dict[str, float], list[str]]:
     """What the tracker is told at the end: status, the front's final figures, the run's, and files."""
     status = "KILLED" if described["settings"]["stopped"] == "interrupted" else "FINISHED"
+    search, holdout = (facts.quality_key(described, split) for split in ("search", "holdout"))
     pareto = {
-        point["trial"]: {key: point[key] for key in ("accuracy_holdout", "drop_holdout", "ratio")}
-        for point in described["points"]
+        point["trial"]: {key: point[key] for key in (holdout, "drop_holdout", "ratio")} for point in described["points"]
     }
-    baseline = described["baseline"]
-    metrics = {
-        f"baseline_{key}": baseline[key] for key in ("accuracy_search", "accuracy_holdout", "flash_bytes", "ram_bytes")
-    }
+    metrics = {f"baseline_{key}": described["baseline"][key] for key in (search, holdout, "flash_bytes", "ram_bytes")}
+    if (given := described["given"]) is not None:
+        metrics |= {f"{given['kind']}_{key}": given[key] for key in (search, holdout)}
     if described["recommended"] is not None:
         best = described["points"][described["recommended"]]
-        keys = ("accuracy_search", "accuracy_holdout", "flash_bytes", "ram_bytes", "latency_ms", "energy_mj", "ratio")
+        keys = (search, holdout, "flash_bytes", "ram_bytes", "latency_ms", "energy_mj", "ratio")
         metrics |= {f"recommended_{key}": best[key] for key in keys}
     return status, pareto, metrics, [FRONT, PAGE, PNG, *(["points"] if described["points"] else [])]

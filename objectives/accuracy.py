@@ -1,4 +1,4 @@
-"""`accuracy`: share of held-out inputs classified right, by LiteRT"""
+"""`accuracy`: share of held-out inputs classified right"""
 
 from bqsearch.measure import Measurements, Objective
 
@@ -10,7 +10,7 @@ def read(measurements: Measurements) -> float:
 
 OBJECTIVE = Objective(
     name="accuracy",
-    summary="inputs of the search split classified right, by LiteRT; the front is re-scored on the holdout",
+    summary="inputs of the search split classified right; the front is re-scored on the holdout",
     direction="maximize",
     unit="share",
     needs="data",

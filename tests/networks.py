@@ -1,6 +1,7 @@
 """Small networks made in code: deterministic by seed, shaped like real ones, and run by LiteRT as they are."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -8,6 +9,7 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from bqsearch.graph.ir import Graph, Op, Quantization, Tensor
+from bqsearch.graph.ops import SUPPORTED
 
 SAME, VALID = schema.Padding.SAME, schema.Padding.VALID
 LINEAR, RELU = schema.ActivationFunctionType.NONE, schema.ActivationFunctionType.RELU
@@ -16,7 +18,12 @@ _LOWEST = {"int8": -128, "uint8": 0}
 _VERSIONS = {  # the lowest that LiteRT takes with 8-bit codes
     "float32": {},
     "uint8": {},
-    "int8": {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 4, "ADD": 2, "MEAN": 2, "SOFTMAX": 2, "PAD": 2},
+    "int8": {
+        **dict.fromkeys(("ADD", "LEAKY_RELU", "MEAN", "PAD", "SOFTMAX", "SPLIT", "STRIDED_SLICE"), 2),
+        **dict.fromkeys(("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"), 2),
+        **dict.fromkeys(("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"), 3),
+        "FULLY_CONNECTED": 4,
+    },
 }
 
 Array: TypeAlias = NDArray[Any]
@@ -85,6 +92,40 @@ class Builder:
         weights, bias = self.weights(name, source, (channels, features), 0, features)
         output = self.activation(f"{name}/out", (1, channels), -2 * REACH, 2 * REACH)
         return self.op("FULLY_CONNECTED", (source, weights, bias), output, "FullyConnectedOptions")
+
+    def transpose_conv(
+        self, name: str, source: int, channels: int, size: int = 3, stride: int = 2, padding: int = SAME
+    ) -> int:
+        """A transposed convolution with a bias, to the sides that Keras gives it."""
+        _, *sides, depth = self.tensors[source].shape
+        weights, bias = self.weights(name, source, (channels, size, size, depth), 0, size * size * depth)
+        more = max(size - stride, 0) if padding == VALID else 0
+        shape = (1, *(side * stride + more for side in sides), channels)
+        inputs = (self.constant(f"{name}/shape", np.array(shape, np.int32)), weights, source, bias)
+        options = {"padding": padding, "strideH": stride, "strideW": stride}
+        return self.op(
+            "TRANSPOSE_CONV", inputs, self.activation(f"{name}/out", shape), "TransposeConvOptions", **options
+        )
+
+    def like(self, code: str, name: str, source: int, shape: Sequence[int], *inputs: int, **options: Any) -> int:
+        """An operator that moves or keeps codes: its output of `shape` has the scale of `source`, its first input."""
+        output = self.tensor(name, shape, self.dtype, quantization=self.tensors[source].quantization)
+        return self.op(code, (source, *inputs), output, SUPPORTED[code].options, **options)
+
+    def ints(self, *values: Any) -> int:
+        """A constant of int32."""
+        return self.constant(f"ints_{len(self.tensors)}", np.array(values, np.int32))
+
+    def split(self, name: str, source: int, axis: int, parts: int) -> tuple[int, ...]:
+        """Equal parts along an axis."""
+        shape = list(self.tensors[source].shape)
+        shape[axis] //= parts
+        quantization = self.tensors[source].quantization
+        made = tuple(self.tensor(f"{name}/{i}", shape, self.dtype, quantization=quantization) for i in range(parts))
+        at = self.constant(f"{name}/axis", np.array(axis, np.int32))
+        self.op("SPLIT", (at, source), made[0], "SplitOptions", numSplits=parts)
+        self.ops[-1] = replace(self.ops[-1], outputs=made)
+        return made
 
     def weights(self, name: str, source: int, shape: Sequence[int], axis: int, fan_in: int) -> tuple[int, int]:
         """Random weights and biases of a layer that reads `source`: their tensors."""
@@ -200,6 +241,25 @@ def small_uint8_network(seed: int = 0) -> Graph:
 def small_float_network(seed: int = 0) -> Graph:
     """float32."""
     return _small_network("float32", seed)
+
+
+def newer_network(dtype: str = "int8", seed: int = 0) -> Graph:
+    """Every operator that small networks lack: down, apart, up again with skips, and a dense layer."""
+    net = Builder(dtype, seed)
+    image = net.activation("image", (1, 8, 8, 4), -1.0, 1.0)
+    left, right = net.split("net/split", image, 3, 2)
+    down = net.conv("net/down", left, 8, size=3, stride=2, fusedActivationFunction=LINEAR)
+    leaky = net.like("LEAKY_RELU", "net/leaky", down, (1, 4, 4, 8), alpha=0.125)
+    up = net.transpose_conv("net/up", leaky, 6, size=3)
+    grown = net.conv("net/grown", right, 6, fusedActivationFunction=LINEAR)
+    both = net.op("CONCATENATION", (up, grown), net.activation("both", (1, 8, 8, 12)), "ConcatenationOptions", axis=-1)
+    bounds = [net.ints(0, 1, 1, 0), net.ints(0, 7, 7, 0), net.ints(1, 1, 1, 1)]
+    cropped = net.like("STRIDED_SLICE", "net/crop", both, (1, 6, 6, 12), *bounds, beginMask=9, endMask=9)
+    scaled = net.like("RESIZE_NEAREST_NEIGHBOR", "net/near", cropped, (1, 12, 12, 12), net.ints(12, 12))
+    smooth = net.like("RESIZE_BILINEAR", "net/smooth", scaled, (1, 4, 4, 12), net.ints(4, 4), halfPixelCenters=True)
+    last = net.transpose_conv("net/last", smooth, 5, size=2, stride=3, padding=VALID)
+    logits = net.dense("net/dense", net.mean("net/mean", last), 10)
+    return net.build([image], [net.softmax("net/softmax", logits)])
 
 
 def random_inputs(graph: Graph, count: int, seed: int = 0) -> Array:

@@ -8,6 +8,7 @@ from typing import Any
 
 TRIALS = 60
 COMMAND = ["run", "--model", "mobilenet_v2", "--target", "hifive1", "--trials", str(TRIALS)]
+MICRO_COMMAND = ["run", "--model", "mobilenet_v2", "--target", "nrf52840", "--trials", "2", "--tracking-uri", "none"]
 
 Bqsearch = Callable[..., "subprocess.CompletedProcess[str]"]
 

@@ -10,8 +10,11 @@ from bqsearch.bank import KEEP, LayerBank, Moments, OptionBank, build
 from bqsearch.errors import ModelError, PlanError, UnknownNameError
 from bqsearch.graph.ir import Graph
 from bqsearch.graph.ops import layers
-from bqsearch.packing.size import encode
-from bqsearch.plan import CODINGS, Choice
+from bqsearch.packing.container import Container
+from bqsearch.packing.containers import CONTAINERS
+from bqsearch.packing.decode_op import DECODE_OPERATOR
+from bqsearch.packing.streams import STREAMS
+from bqsearch.plan import Choice
 from bqsearch.quantizers.base import offset_codes
 from bqsearch.types import Array
 from networks import Builder, small_float_network, small_int8_network, small_uint8_network
@@ -36,8 +39,8 @@ SOME = [Choice(scheme=s, levels=n, coding="raw") for s in SCHEMES for n in (2, 7
 
 
 @cache
-def bank_of(network: str, corrected: bool = True) -> OptionBank:
-    return build(NETWORKS[network], MOMENTS[network], SCHEMES, corrected)
+def bank_of(network: str, corrected: bool = True, container: str = "bqsearch") -> OptionBank:
+    return build(NETWORKS[network], MOMENTS[network], SCHEMES, CONTAINERS[container], corrected)
 
 
 def weights_of(graph: Graph, entry: LayerBank) -> Array:
@@ -59,6 +62,12 @@ def squared_scales(graph: Graph, entry: LayerBank) -> Array:
     shape = [1] * len(entry.layer.shape)
     shape[quantization.axis] = len(squared)
     return (squared / squared.mean()).reshape(shape)
+
+
+def zero_point(graph: Graph, entry: LayerBank) -> int:
+    quantization = graph.tensors[entry.layer.weights].quantization
+    assert quantization is not None
+    return int(quantization.zero_points[0])
 
 
 @pytest.mark.parametrize("corrected", [True, False])
@@ -85,16 +94,21 @@ def test_the_bias_shift_is_the_mean_of_what_the_weights_add(network: str, layer:
         assert np.abs(shift - exact).max() <= 0.5 + 1e-6
 
 
+@pytest.mark.parametrize("container", CONTAINERS)
 @pytest.mark.parametrize(("network", "layer"), CASES)
-def test_every_choice_states_its_exact_bytes(network: str, layer: str) -> None:
-    entry = bank_of(network).by_name[layer]
+def test_every_choice_states_its_exact_bytes(network: str, layer: str, container: str) -> None:
+    entry = bank_of(network, container=container).by_name[layer]
+    assert entry.container is CONTAINERS[container]
+    assert entry.zero == (128 if network == "int8" else zero_point(NETWORKS[network], entry))
     listed = entry.choices()
     assert len({choice for choice, _, _ in listed}) == len(listed)
     assert {choice.scheme for choice, _, _ in listed} == {"keep", *SCHEMES}
+    assert {choice.coding for choice, _, _ in listed} == set(entry.codings) == set(entry.container.codings)
     for choice, size, error in listed[:: len(listed) // 60]:
         option = entry.option(choice)
         codebook = option.codebook
-        coded = encode(codebook.assignment[entry.offsets].reshape(-1), codebook.values, choice.coding)
+        indices = codebook.assignment[entry.offsets].reshape(-1)
+        coded = entry.container.encode(indices, codebook.values, choice.coding, entry.zero)
         assert (len(coded.stream), len(coded.table)) == (option.stream_bytes, option.table_bytes)
         assert size == coded.nbytes == option.nbytes
         assert entry.table_bytes(choice) == len(coded.table)
@@ -133,7 +147,7 @@ def test_distortions_add_up_and_are_weighed() -> None:
 def test_a_zero_mean_input_needs_no_correction() -> None:
     graph = NETWORKS["int8"]
     still = {name: replace(m, mean=np.zeros_like(m.mean)) for name, m in MOMENTS["int8"].items()}
-    for entry in build(graph, still, ["kmeans"]).layers:
+    for entry in build(graph, still, ["kmeans"], STREAMS).layers:
         assert not entry.option(Choice(scheme="kmeans", levels=2, coding="raw")).bias_shift.any()
 
 
@@ -143,7 +157,7 @@ def test_an_input_that_never_varies_leaves_a_plain_codebook() -> None:
     dead = {
         n: Moments(mean=np.zeros(m.mean.shape), variance=np.zeros(m.mean.shape)) for n, m in MOMENTS["uint8"].items()
     }
-    entry = build(graph, dead, ["kmeans"]).by_name["dense"]
+    entry = build(graph, dead, ["kmeans"], STREAMS).by_name["dense"]
     choice = Choice(scheme="kmeans", levels=8, coding="raw")
     assert entry.option(choice).distortion == pytest.approx(float((moved(graph, entry, choice) ** 2).sum()))
     assert entry.option(choice).distortion > 0
@@ -157,28 +171,34 @@ def test_moments_may_broadcast() -> None:
         for layer in layers(graph)
     }
     choice = Choice(scheme="uniform", levels=5, coding="raw")
-    for left, right in zip(build(graph, flat, SCHEMES).layers, build(graph, full, SCHEMES).layers, strict=True):
+    banks = [build(graph, moments, SCHEMES, STREAMS).layers for moments in (flat, full)]
+    for left, right in zip(*banks, strict=True):
         assert left.option(choice).distortion == pytest.approx(right.option(choice).distortion)
         assert np.array_equal(left.option(choice).bias_shift, right.option(choice).bias_shift)
 
 
-def shared() -> tuple[Graph, OptionBank]:
+def shared(container: Container = STREAMS) -> tuple[Graph, OptionBank]:
     """Two layers that read the same weights, and one that has its own."""
     net = Builder("int8", 4)
     source = net.activation("x", (1, 6))
     middle = net.dense("a", net.dense("b", net.dense("c", source, 6), 6), 6)
     net.ops[1] = replace(net.ops[1], inputs=(net.ops[1].inputs[0], *net.ops[0].inputs[1:]))
     graph = net.build([source], [middle])
-    return graph, build(graph, random_moments(graph), SCHEMES)
+    return graph, build(graph, random_moments(graph), SCHEMES, container)
 
 
-def test_shared_weights_are_only_kept() -> None:
-    _, bank = shared()
+@pytest.mark.parametrize("container", CONTAINERS.values(), ids=CONTAINERS)
+def test_shared_weights_are_only_kept_and_only_raw(container: Container) -> None:
+    _, bank = shared(container)
     assert [entry.layer.shared for entry in bank.layers] == [True, True, False]
     for entry in bank.layers[:2]:
-        assert {choice.scheme for choice, _, _ in entry.choices()} == {"keep"}
+        assert [str(choice) for choice, _, _ in entry.choices()] == ["keep-256-raw"]
+        assert entry.codings == ("raw",)
         with pytest.raises(PlanError, match="unknown scheme 'kmeans'; known: keep"):
             entry.option(Choice(scheme="kmeans", levels=4, coding="raw"))
+        with pytest.raises(PlanError, match="unknown coding 'huffman'; known: raw"):
+            entry.option(Choice(scheme="keep", levels=256, coding="huffman"))
+    assert {choice.coding for choice, _, _ in bank.layers[2].choices()} == set(container.codings)
 
 
 @pytest.mark.parametrize(
@@ -187,6 +207,7 @@ def test_shared_weights_are_only_kept() -> None:
         ("kmeens-4-raw", "layer 'stem': unknown scheme 'kmeens'.* Did you mean 'kmeans'"),
         ("kmeans-200-raw", "layer 'stem': kmeans has 2 to 128 levels, not 200"),
         ("keep-16-raw", "layer 'stem': keep has 256 to 256 levels, not 16"),
+        ("kmeans-4-mask", "layer 'stem': unknown coding 'mask'; known: huffman, packed, raw"),
     ],
 )
 def test_a_choice_that_the_bank_does_not_have_is_refused(choice: str, message: str) -> None:
@@ -194,15 +215,22 @@ def test_a_choice_that_the_bank_does_not_have_is_refused(choice: str, message: s
         bank_of("int8").by_name["stem"].option(Choice.parse(choice))
 
 
-def test_a_coding_that_cannot_hold_the_weights_is_refused_and_not_offered() -> None:
+@pytest.mark.parametrize(
+    ("container", "offered"),
+    [(STREAMS, {"raw"}), (DECODE_OPERATOR, {"raw", "huffman", "mask"})],
+    ids=["bqsearch", "tflm"],
+)
+def test_a_coding_that_cannot_hold_the_weights_is_refused_and_not_offered(
+    container: Container, offered: set[str]
+) -> None:
     net = Builder("int8", 0)
     source = net.activation("x", (1, 64))
     graph = net.build([source], [net.dense("wide", source, 64)])
     weights = graph.ops[0].inputs[1]
     graph = graph.with_data({weights: np.arange(4096).astype(np.uint8).view(np.int8).reshape(64, 64)})
-    (entry,) = build(graph, random_moments(graph), []).layers
-    assert {str(choice) for choice, _, _ in entry.choices()} == {"keep-256-raw"}
-    for coding in CODINGS[1:]:
+    (entry,) = build(graph, random_moments(graph), [], container).layers
+    assert {str(choice) for choice, _, _ in entry.choices()} == {f"keep-256-{coding}" for coding in offered}
+    for coding in set(container.codings) - offered:
         with pytest.raises(PlanError, match=f"layer 'wide': {coding} cannot code 256 different weights"):
             entry.option(Choice(scheme="keep", levels=256, coding=coding))
 
@@ -210,9 +238,9 @@ def test_a_coding_that_cannot_hold_the_weights_is_refused_and_not_offered() -> N
 def test_a_network_without_8_bit_weights_is_refused() -> None:
     graph = small_float_network()
     with pytest.raises(ModelError, match="nothing to compress"):
-        build(graph, random_moments(graph), SCHEMES)
+        build(graph, random_moments(graph), SCHEMES, STREAMS)
 
 
 def test_an_unknown_scheme_is_refused() -> None:
     with pytest.raises(UnknownNameError, match="unknown scheme 'vq'"):
-        build(NETWORKS["int8"], MOMENTS["int8"], ["vq"])
+        build(NETWORKS["int8"], MOMENTS["int8"], ["vq"], STREAMS)

@@ -11,27 +11,31 @@ from bqsearch.compress import CompressedLayer, compress
 from bqsearch.errors import PlanError
 from bqsearch.graph.ir import Graph
 from bqsearch.graph.ops import layers
-from bqsearch.packing.size import decode
-from bqsearch.plan import CODINGS, Choice, Plan
+from bqsearch.packing.containers import CONTAINERS
+from bqsearch.packing.streams import STREAMS
+from bqsearch.plan import Choice, Plan
 from bqsearch.quantizers.base import restore_codes
 from bqsearch.runtime.litert import Runner
-from bqsearch.types import Array, Codes
+from bqsearch.types import Array, Bytes, Codes
 from networks import Builder, random_inputs, small_int8_network, small_uint8_network
 
 SCHEMES = ["uniform", "kmeans", "binquant", "binquant_optimal"]
 NETWORKS = {"int8": small_int8_network(5), "uint8": small_uint8_network(5)}
+CASES = [(name, shift) for name, c in CONTAINERS.items() for shift in range(4 * len(c.codings))]
 
 
 @cache
-def plain_bank(network: str, bias_correction: bool = True) -> OptionBank:
+def plain_bank(network: str, bias_correction: bool = True, container: str = "bqsearch") -> OptionBank:
     graph = NETWORKS[network]
     moments = Moments(mean=np.full((1, 1), 9.0), variance=np.full((1, 1), 100.0))
-    return build(graph, {layer.name: moments for layer in layers(graph)}, SCHEMES, bias_correction)
+    return build(
+        graph, {layer.name: moments for layer in layers(graph)}, SCHEMES, CONTAINERS[container], bias_correction
+    )
 
 
 def mixed_plan(bank: OptionBank, shift: int) -> Plan:
     """Over all shifts each layer gets each scheme with each coding."""
-    made = [(s, c) for s in SCHEMES for c in CODINGS]
+    made = [(s, c) for s in SCHEMES for c in bank.layers[0].container.codings]
     choices = {}
     for index, entry in enumerate(bank.layers):
         scheme, coding = made[(index * 3 + shift) % len(made)]
@@ -39,31 +43,31 @@ def mixed_plan(bank: OptionBank, shift: int) -> Plan:
     return bank.plan(choices)
 
 
-@pytest.mark.parametrize("shift", range(12))
+@pytest.mark.parametrize(("container", "shift"), CASES)
 @pytest.mark.parametrize("network", NETWORKS)
-def test_streams_have_the_stated_bytes_and_decode_to_the_weights(network: str, shift: int) -> None:
-    graph, bank = NETWORKS[network], plain_bank(network)
+def test_streams_have_the_stated_bytes_and_decode_to_the_weights(network: str, container: str, shift: int) -> None:
+    graph, bank = NETWORKS[network], plain_bank(network, container=container)
     model = compress(graph, bank, mixed_plan(bank, shift))
     for entry in model.layers:
         assert entry.coded.nbytes == entry.option.nbytes
         assert entry.coded.coding == entry.option.choice.coding
-        assert np.array_equal(restore_codes(decode(entry.coded), network), by_channel(entry))
+        assert np.array_equal(restore_codes(decoded(entry), network), in_stream(entry))
         assert str(entry.weights.dtype) == network
         assert len(np.unique(entry.weights)) <= entry.option.choice.levels
         assert np.array_equal(model.decoded().tensors[entry.layer.weights].data, entry.weights)
 
 
-@pytest.mark.parametrize("coding", CODINGS)
+@pytest.mark.parametrize(("container", "coding"), [(name, c) for name in CONTAINERS for c in CONTAINERS[name].codings])
 @pytest.mark.parametrize("network", NETWORKS)
-def test_what_is_kept_stays_under_every_coding_that_can_hold_it(network: str, coding: str) -> None:
-    graph, bank = NETWORKS[network], plain_bank(network)
+def test_what_is_kept_stays_under_every_coding_that_can_hold_it(network: str, container: str, coding: str) -> None:
+    graph, bank = NETWORKS[network], plain_bank(network, container=container)
     kept = Choice(scheme="keep", levels=256, coding=coding)
     model = compress(graph, bank, bank.plan({"depthwise": kept, "dense": kept}))
     assert model.constants == {}
     assert model.decoded().fingerprint == graph.fingerprint
     for entry in model.layers:
         assert np.array_equal(entry.weights, graph.tensors[entry.layer.weights].data)
-        assert np.array_equal(restore_codes(decode(entry.coded), network), by_channel(entry))
+        assert np.array_equal(restore_codes(decoded(entry), network), in_stream(entry))
 
 
 def test_layers_are_found_by_their_operator() -> None:
@@ -106,7 +110,7 @@ def known_inputs(graph: Graph) -> tuple[Array, dict[str, Moments]]:
 def test_the_mean_error_vanishes_within_rounding(scheme: str, levels: int) -> None:
     graph = dense_network(48, 12, 6)
     codes, moments = known_inputs(graph)
-    bank = build(graph, moments, [scheme])
+    bank = build(graph, moments, [scheme], STREAMS)
     plan = bank.plan({"dense": Choice(scheme=scheme, levels=levels, coding="raw")})
     reference = accumulators(graph, codes)
     corrected = accumulators(compress(graph, bank, plan).decoded(), codes) - reference
@@ -120,7 +124,7 @@ def test_the_predicted_distortion_is_the_error_that_comes() -> None:
     """Independent inputs: the layer's mean squared error, scale by scale, is the sum that the bank states."""
     graph = dense_network(48, 12, 6)
     codes, moments = known_inputs(graph)
-    bank = build(graph, moments, ["kmeans"])
+    bank = build(graph, moments, ["kmeans"], STREAMS)
     choice = Choice(scheme="kmeans", levels=8, coding="raw")
     model = compress(graph, bank, bank.plan({"dense": choice}))
     quantization = graph.tensors[graph.ops[0].inputs[1]].quantization
@@ -133,7 +137,7 @@ def test_the_predicted_distortion_is_the_error_that_comes() -> None:
 def test_the_runtime_sees_the_correction() -> None:
     graph = dense_network(48, 12, 6)
     codes, moments = known_inputs(graph)
-    bank = build(graph, moments, ["kmeans"])
+    bank = build(graph, moments, ["kmeans"], STREAMS)
     plan = bank.plan({"dense": Choice(scheme="kmeans", levels=4, coding="raw")})
     outputs = [
         Runner(g, batch=50).run(codes)[0].astype(np.float64)
@@ -159,7 +163,7 @@ def test_corrected_biases_keep_their_type_and_saturate() -> None:
     bias = graph.ops[0].inputs[2]
     top = graph.with_data({bias: np.full(12, np.iinfo(np.int32).max, np.int32)})
     _, moments = known_inputs(graph)
-    bank = build(top, moments, ["kmeans"])
+    bank = build(top, moments, ["kmeans"], STREAMS)
     choice = Choice(scheme="kmeans", levels=2, coding="raw")
     (entry,) = compress(top, bank, bank.plan({"dense": choice})).layers
     shift = bank.by_name["dense"].option(choice).bias_shift
@@ -173,7 +177,7 @@ def test_a_layer_without_bias_is_compressed_all_the_same() -> None:
     graph = dense_network(48, 12, 6)
     bare = replace(graph, ops=(replace(graph.ops[0], inputs=graph.ops[0].inputs[:2]),))
     _, moments = known_inputs(graph)
-    bank = build(bare, moments, ["kmeans"])
+    bank = build(bare, moments, ["kmeans"], STREAMS)
     model = compress(bare, bank, bank.plan({"dense": Choice(scheme="kmeans", levels=2, coding="packed")}))
     assert model.layers[0].bias is None
     assert set(model.constants) == {bare.ops[0].inputs[1]}
@@ -213,6 +217,25 @@ def test_a_choice_that_the_bank_does_not_have_is_refused() -> None:
         compress(graph, bank, bank.plan({"dense": Choice(scheme="kmeans", levels=129, coding="raw")}))
 
 
-def by_channel(entry: CompressedLayer) -> Codes:
-    """The weights in the order of their stream: one output channel after the other."""
-    return np.moveaxis(entry.weights, entry.layer.channel_axis, 0).reshape(-1)
+def decoded(entry: CompressedLayer) -> Bytes:
+    return entry.container.decode(entry.coded, entry.zero)
+
+
+def in_stream(entry: CompressedLayer) -> Codes:
+    """The weights in the order of their stream: one output channel after the other, or as they lie in memory."""
+    weights = entry.weights
+    if entry.container.by_channel:
+        weights = np.moveaxis(weights, entry.layer.channel_axis, 0)
+    return weights.reshape(-1)
+
+
+def test_masks_leave_out_the_weights_that_are_zero() -> None:
+    """In int8 the code 0, in uint8 the zero point."""
+    for network, graph in NETWORKS.items():
+        bank = plain_bank(network, container="tflm")
+        masked = dict.fromkeys(bank.by_name, Choice(scheme="kmeans", levels=5, coding="mask"))
+        for entry in compress(graph, bank, bank.plan(masked)).layers:
+            zero = int(graph.tensors[entry.layer.weights].quantization.zero_points[0])
+            ones = np.unpackbits(np.frombuffer(entry.coded.stream, np.uint8))[: entry.layer.size]
+            assert np.array_equal(ones, (entry.weights != zero).reshape(-1))
+            assert len(entry.coded.table) == 16 + int(ones.sum())

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-HEAVY = ("jax", "tensorflow", "ray", "mlflow", "sklearn", "matplotlib", "optuna", "ai_edge_litert")
+HEAVY = ("jax", "tensorflow", "ray", "mlflow", "sklearn", "matplotlib", "optuna", "ai_edge_litert", "tflite_micro")
 
 
 def loaded_after(code: str) -> list[str]:
@@ -22,7 +22,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     assert loaded_after("import bqsearch") == []
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["list", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["list", "--help"], ["verify", "--help"]])
 def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     code = f"import contextlib\nfrom bqsearch.cli import app\nwith contextlib.suppress(SystemExit): app({arguments!r})"
     assert loaded_after(code) == []
@@ -40,6 +40,8 @@ def test_the_wheel_holds_the_checkpoint_the_boards_the_page_and_the_studies(tmp_
     assert {
         "bqsearch/zoo/mobilenet_v2.tflite",
         "bqsearch/hardware/targets/hifive1.toml",
+        "bqsearch/hardware/targets/mimxrt1060_evk.toml",
+        "bqsearch/runtime/tflm_child.py",
         "bqsearch/report/page.html",
         "bqsearch/py.typed",
         "objectives/accuracy.py",

@@ -35,6 +35,11 @@ def test_a_choice_prints_as_scheme_levels_and_coding() -> None:
     assert str(Choice(scheme="binquant_optimal", levels=4, coding="packed")) == "binquant_optimal-4-packed"
 
 
+def test_codings_are_those_of_all_containers() -> None:
+    assert CODINGS == ("raw", "packed", "huffman", "mask")
+    assert [str(Choice.parse(f"keep-256-{coding}")) for coding in CODINGS] == [f"keep-256-{c}" for c in CODINGS]
+
+
 @settings(deadline=None)
 @given(PLANS)
 def test_a_plan_comes_back_from_json(plan: Plan) -> None:
@@ -88,7 +93,7 @@ def test_levels_out_of_range_are_refused(levels: int) -> None:
 
 
 def test_an_unknown_coding_is_refused_and_the_known_ones_listed() -> None:
-    with pytest.raises(PlanError, match="unknown coding 'zip'; known: raw, packed, huffman"):
+    with pytest.raises(PlanError, match="unknown coding 'zip'; known: raw, packed, huffman, mask"):
         Choice.parse("kmeans-16-zip")
 
 

@@ -11,7 +11,7 @@ from bqsearch.cli import app
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
-COMMANDS = sorted(set(re.findall(r"bqsearch (?:run|ui|report|apply|list|train)\b[^`\n]*", README)))
+COMMANDS = sorted(set(re.findall(r"bqsearch (?:run|verify|ui|report|apply|list|train)\b[^`\n]*", README)))
 
 
 @pytest.mark.parametrize("line", COMMANDS)

@@ -1,1 +1,1 @@
-"""Data: labeled sets with three splits that never mix."""
+"""Data: sets with or without labels, in three splits that never mix."""

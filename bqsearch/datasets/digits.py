@@ -17,9 +17,10 @@ def load(seed: int = 0) -> Dataset:
     raw = load_digits()
     small = np.round(raw.images * (255 / 16)).astype(np.uint8)
     images = np.stack([np.asarray(Image.fromarray(i).resize((32, 32), Image.Resampling.BILINEAR)) for i in small])
-    every = Split(x=images[..., None], y=raw.target.astype(np.int64))
-    train, rest = stratified(every.y, TRAIN, SPLIT_SEED)
-    search, holdout = stratified(every.y[rest], SEARCH, SPLIT_SEED)
+    labels = raw.target.astype(np.int64)
+    every = Split(x=images[..., None], y=labels)
+    train, rest = stratified(labels, TRAIN, SPLIT_SEED)
+    search, holdout = stratified(labels[rest], SEARCH, SPLIT_SEED)
     return Dataset(
         name="digits",
         classes=tuple(str(c) for c in raw.target_names),

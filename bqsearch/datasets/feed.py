@@ -23,11 +23,28 @@ def fit_shape(inputs: Array, shape: Shape) -> Array:
     """
     if inputs.shape[1:] == shape:
         return inputs
-    if inputs.dtype == np.uint8 and inputs.ndim in (3, 4) and len(shape) == 3:
+    if _are_images(inputs, shape):
         return np.stack([_fit_image(image, shape) for image in inputs])
     if inputs[:1].size == int(np.prod(shape)):
         return inputs.reshape(len(inputs), *shape)
     raise DatasetError(f"inputs of shape {inputs.shape[1:]} ({inputs.dtype}) do not fit the model's input {shape}")
+
+
+def windows(inputs: Array, shape: Shape) -> Array:
+    """Rows of features that are longer than a network's input, each as the consecutive whole windows it holds.
+
+    Args:
+        inputs: `(n, ...)`, as for `fit_shape`.
+        shape: Of the network's input, the batch dimension left out.
+
+    Returns:
+        `(n * windows, *shape)`, a row's windows one after another; images and rows that are not longer as they are.
+    """
+    elements, size = inputs[:1].size, int(np.prod(shape))
+    if elements <= size or _are_images(inputs, shape):
+        return inputs
+    whole = elements // size
+    return inputs.reshape(len(inputs), -1)[:, : whole * size].reshape(len(inputs) * whole, *shape)
 
 
 def encode(inputs: Array, tensor: Tensor, normalize: Normalize | None) -> Array:
@@ -63,6 +80,10 @@ def quantize(values: Array, tensor: Tensor) -> Array:
     limits = np.iinfo(tensor.dtype)
     codes = np.rint(values / tensor.quantization.scales[0]) + tensor.quantization.zero_points[0]
     return np.clip(codes, limits.min, limits.max).astype(tensor.dtype)
+
+
+def _are_images(inputs: Array, shape: Shape) -> bool:
+    return inputs.dtype == np.uint8 and inputs.ndim in (3, 4) and len(shape) == 3
 
 
 def _fit_image(image: Array, shape: Shape) -> Array:

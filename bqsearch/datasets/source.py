@@ -9,7 +9,7 @@ from bqsearch.errors import UnknownNameError
 from bqsearch.types import Shape
 
 
-def load(name: str, seed: int, normalize: Normalize | None, shape: Shape) -> Dataset:
+def load(name: str, seed: int, normalize: Normalize | None, shape: Shape, labels: bool) -> Dataset:
     """A built-in set, an `.npz` file, or a folder of images.
 
     Args:
@@ -17,6 +17,7 @@ def load(name: str, seed: int, normalize: Normalize | None, shape: Shape) -> Dat
         seed: For splits that are not fixed.
         normalize: How pixels become real inputs; a built-in set knows its own.
         shape: Of the model's input, the batch dimension left out.
+        labels: Whether labels, where there are any, are read; a set without them can only be searched for fidelity.
 
     Raises:
         UnknownNameError: Neither a set of that name nor a path that exists.
@@ -24,10 +25,10 @@ def load(name: str, seed: int, normalize: Normalize | None, shape: Shape) -> Dat
     """
     if name in registry.names("dataset"):
         builtin: Dataset = registry.load("dataset", name)(seed)
-        return builtin
+        return builtin if labels else builtin.without_labels()
     path = Path(name)
     if path.is_dir():
-        return folder.load(path, seed, normalize, shape)
+        return folder.load(path, seed, normalize, shape, labels)
     if path.is_file():
-        return npz.load(path, seed, normalize)
+        return npz.load(path, seed, normalize, labels)
     raise UnknownNameError("dataset", name, registry.names("dataset"))

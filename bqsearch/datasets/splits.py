@@ -1,5 +1,7 @@
 """Three splits out of the one or two that a source has."""
 
+from contextlib import suppress
+
 import numpy as np
 
 from bqsearch.datasets.base import Dataset, Normalize, Split, stratified
@@ -14,7 +16,7 @@ def from_two(
 ) -> Dataset:
     """The test split is the holdout; a part of the training split, at most half of it, is searched on."""
     size = min(MOST_SEARCH, len(train) // 2)
-    search, rest = _cut(train.y, size, seed)
+    search, rest = _cut(train, size, seed)
     return Dataset(
         name=name,
         classes=classes,
@@ -29,7 +31,7 @@ def from_two(
 
 def from_one(name: str, classes: tuple[str, ...], every: Split, seed: int, normalize: Normalize | None) -> Dataset:
     """One half is calibrated and searched on, the other is the holdout."""
-    search, holdout = _cut(every.y, len(every) // 2, seed)
+    search, holdout = _cut(every, len(every) // 2, seed)
     return Dataset(
         name=name,
         classes=classes,
@@ -37,17 +39,18 @@ def from_one(name: str, classes: tuple[str, ...], every: Split, seed: int, norma
         search=every.take(search),
         holdout=every.take(holdout),
         normalize=normalize,
-        note=f"one split only: halved, stratified (seed {seed}), into {len(search)} inputs for calibration and search "
-        f"and {len(holdout)} for the holdout.",
+        halved=True,
+        note=f"one split only: halved (seed {seed}) into {len(search)} inputs for calibration and search and "
+        f"{len(holdout)} for the holdout.",
     )
 
 
-def _cut(labels: Ints, size: int, seed: int) -> tuple[Ints, Ints]:
-    """`size` indices and the rest: stratified, or plainly at random where a class is too small for it."""
-    if not 0 < size < len(labels):
-        raise DatasetError(f"{len(labels)} labeled inputs are too few to split in two")
-    try:
-        return stratified(labels, size, seed)
-    except DatasetError:
-        order = np.random.default_rng(seed).permutation(len(labels))
-        return np.sort(order[:size]), np.sort(order[size:])
+def _cut(split: Split, size: int, seed: int) -> tuple[Ints, Ints]:
+    """`size` indices and the rest: stratified, or plainly at random without labels or where a class is too small."""
+    if not 0 < size < len(split):
+        raise DatasetError(f"{len(split)} inputs are too few to split in two")
+    if split.y is not None:
+        with suppress(DatasetError):
+            return stratified(split.y, size, seed)
+    order = np.random.default_rng(seed).permutation(len(split))
+    return np.sort(order[:size]), np.sort(order[size:])

@@ -1,6 +1,6 @@
 """Graph -> Graph rewrites. Each keeps what the network computes, or says what it changes."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +8,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from bqsearch.errors import UnsupportedError
 from bqsearch.graph.ir import Graph, Op, Tensor
+from bqsearch.graph.ops import source
 from bqsearch.types import Shape
 
 
@@ -36,10 +37,10 @@ def fold_float16(graph: Graph) -> Graph:
     changes: dict[int, Tensor] = {}
     folded = set()
     for index, op in enumerate(graph.ops):
-        source = graph.tensors[op.inputs[0]]
-        if op.code == "DEQUANTIZE" and source.data is not None and source.dtype == "float16":
+        narrow = graph.tensors[op.inputs[0]]
+        if op.code == "DEQUANTIZE" and narrow.data is not None and narrow.dtype == "float16":
             widened = graph.tensors[op.outputs[0]]
-            changes[op.outputs[0]] = replace(widened, data=source.data.astype(np.float32), dtype="float32")
+            changes[op.outputs[0]] = replace(widened, data=narrow.data.astype(np.float32), dtype="float32")
             folded.add(index)
     if not folded:
         return graph
@@ -53,11 +54,23 @@ def integer_io(graph: Graph) -> Graph:
     The caller quantizes with the new input tensor's scale and zero point, as a board does.
     """
     first, last = graph.ops[0], graph.ops[-1]
-    if first.code == "QUANTIZE" and first.inputs == graph.inputs and graph.consumers[first.inputs[0]] == (0,):
+    alone = first.inputs == graph.inputs and graph.consumers.get(graph.inputs[0]) == (0,)
+    if first.code == "QUANTIZE" and alone and _keeps_values(graph, first):
         graph = replace(graph, ops=graph.ops[1:], inputs=first.outputs)
     if last.code == "DEQUANTIZE" and last.outputs == graph.outputs:
         graph = replace(graph, ops=graph.ops[:-1], outputs=last.inputs)
     return prune(graph)
+
+
+def _keeps_values(graph: Graph, op: Op) -> bool:
+    """Whether a QUANTIZE reads real values, or only moves uint8 codes to int8 ones or back."""
+    before, after = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
+    if before.dtype == "float32":
+        return True
+    if before.quantization is None or after.quantization is None or {before.dtype, after.dtype} != {"int8", "uint8"}:
+        return False
+    moved = int(before.quantization.zero_points[0]) - int(after.quantization.zero_points[0])
+    return bool(before.quantization.scales[0] == after.quantization.scales[0]) and abs(moved) == 128
 
 
 def logits(graph: Graph) -> Graph:
@@ -86,14 +99,8 @@ def with_batch(graph: Graph, batch: int) -> Graph:
             if not tensor.shape or tensor.shape[0] != 1:
                 raise UnsupportedError(f"tensor {tensor.name!r} of shape {tensor.shape} has no batch dimension of 1")
             changes[index] = replace(tensor, shape=(batch, *tensor.shape[1:]))
-    ops = []
-    for op in graph.ops:
-        if op.code == "RESHAPE":
-            op = _batched_reshape(graph, op, batch, changes)
-        elif not _keeps_batch(graph, op):
-            raise UnsupportedError(f"{op.code} mixes the inputs of a batch")
-        ops.append(op)
-    return replace(graph.with_tensors(changes), ops=tuple(ops))
+    ops = tuple(_batched(graph, op, batch, changes) for op in graph.ops)
+    return replace(graph.with_tensors(changes), ops=ops)
 
 
 def prune(graph: Graph) -> Graph:
@@ -143,30 +150,114 @@ def _same_margins(shape: Shape, conv: Op, weights: Tensor) -> list[list[int]]:
     return [*margins, [0, 0]]
 
 
-def _batched_reshape(graph: Graph, op: Op, batch: int, changes: dict[int, Tensor]) -> Op:
-    """RESHAPE holds its result's shape as a constant, as an option, or both."""
+def _batched(graph: Graph, op: Op, batch: int, changes: dict[int, Tensor]) -> Op:
+    """The operator over a batch; a constant that holds its output's shape goes into `changes`."""
+    if not _keeps_batch(graph, op):
+        raise UnsupportedError(f"{op.code} mixes the inputs of a batch")
     shape = (batch, *graph.tensors[op.outputs[0]].shape[1:])
-    if len(op.inputs) > 1 and op.inputs[1] >= 0:
-        constant = graph.tensors[op.inputs[1]]
-        if constant.data is None or constant.size != len(shape) or len(graph.consumers[op.inputs[1]]) > 1:
-            raise UnsupportedError("RESHAPE to a computed or shared shape cannot be batched")
-        changes[op.inputs[1]] = replace(constant, data=np.asarray(shape, constant.dtype).reshape(constant.shape))
-    if "newShape" not in op.options:
-        return op
-    return replace(op, options={**op.options, "newShape": shape})
+    if op.code == "RESHAPE" and len(op.inputs) > 1 and op.inputs[1] >= 0:
+        changes[op.inputs[1]] = _shape_constant(graph, op, 1, shape)
+    if op.code == "TRANSPOSE_CONV":
+        changes[op.inputs[0]] = _shape_constant(graph, op, 0, shape)
+    if op.code == "RESHAPE" and "newShape" in op.options:
+        return replace(op, options={**op.options, "newShape": shape})
+    return op
+
+
+def _shape_constant(graph: Graph, op: Op, position: int, shape: Shape) -> Tensor:
+    constant = graph.tensors[op.inputs[position]]
+    if constant.data is None or constant.size != len(shape) or len(graph.consumers[op.inputs[position]]) > 1:
+        raise UnsupportedError(f"{op.code} to a computed or shared shape cannot be batched")
+    return replace(constant, data=np.asarray(shape, constant.dtype).reshape(constant.shape))
 
 
 def _keeps_batch(graph: Graph, op: Op) -> bool:
-    """Whether each of a batch's inputs is treated on its own."""
-    if op.code == "MEAN":
-        axes, rank = graph.tensors[op.inputs[1]].data, len(graph.tensors[op.inputs[0]].shape)
-        return axes is not None and all(int(a) % rank != 0 for a in axes.reshape(-1))
-    if op.code == "CONCATENATION":
-        return bool(op.options["axis"] % len(graph.tensors[op.outputs[0]].shape) != 0)
-    if op.code == "SQUEEZE":
-        squeezed, rank = op.options["squeezeDims"] or (), len(graph.tensors[op.inputs[0]].shape)
-        return bool(squeezed) and all(a % rank != 0 for a in squeezed)
-    if op.code == "PAD":
-        margins = graph.tensors[op.inputs[1]].data
-        return margins is not None and not margins[0].any()
+    """Whether each of a batch's inputs is treated on its own: the operator's rule says so."""
+    rule = _BATCH_RULES.get(op.code)
+    return rule is not None and rule(graph, op) and (op.code in _MANY_SOURCES or _reads_one_activation(graph, op))
+
+
+def _reads_one_activation(graph: Graph, op: Op) -> bool:
+    """Weights or axes that are computed would be others for each input."""
+    return [i for i in op.inputs if i >= 0 and graph.tensors[i].data is None] == [source(op)]
+
+
+def _always(graph: Graph, op: Op) -> bool:
+    del graph, op
     return True
+
+
+def _has_rows(graph: Graph, op: Op) -> bool:
+    """What works along the last dimension must not find the batch there."""
+    return len(graph.tensors[source(op)].shape) > 1
+
+
+def _broadcasts(graph: Graph, op: Op) -> bool:
+    """Activations have the output's rank, so that their batches meet; constants are the same for every input."""
+    rank, inputs = len(graph.tensors[op.outputs[0]].shape), [graph.tensors[i] for i in op.inputs]
+    activations, constants = [t for t in inputs if t.data is None], [t for t in inputs if t.data is not None]
+    return (
+        len(activations) > 0
+        and all(len(t.shape) == rank for t in activations)
+        and all(len(t.shape) < rank or t.shape[0] == 1 for t in constants)
+    )
+
+
+def _spares_axes(graph: Graph, op: Op) -> bool:
+    axes, rank = graph.tensors[op.inputs[1]].data, len(graph.tensors[op.inputs[0]].shape)
+    return axes is not None and all(int(a) % rank != 0 for a in axes.reshape(-1))
+
+
+def _concatenates(graph: Graph, op: Op) -> bool:
+    """A constant part would have to be there for each input."""
+    activations = all(graph.tensors[i].data is None for i in op.inputs)
+    return activations and bool(op.options["axis"] % len(graph.tensors[op.outputs[0]].shape) != 0)
+
+
+def _squeezes(graph: Graph, op: Op) -> bool:
+    squeezed, rank = op.options["squeezeDims"] or (), len(graph.tensors[op.inputs[0]].shape)
+    return bool(squeezed) and all(a % rank != 0 for a in squeezed)
+
+
+def _pads(graph: Graph, op: Op) -> bool:
+    margins = graph.tensors[op.inputs[1]].data
+    return margins is not None and not margins[0].any()
+
+
+def _splits(graph: Graph, op: Op) -> bool:
+    axis, rank = graph.tensors[op.inputs[0]].data, len(graph.tensors[op.inputs[1]].shape)
+    return axis is not None and int(axis.reshape(-1)[0]) % rank != 0
+
+
+def _slices(graph: Graph, op: Op) -> bool:
+    """The first dimension is taken whole, by masks and not by bounds that would have to grow with the batch."""
+    strides, options = graph.tensors[op.inputs[3]].data, op.options
+    moved = options["ellipsisMask"] | options["newAxisMask"] | (options["shrinkAxisMask"] & 1)
+    whole = options["beginMask"] & options["endMask"] & 1
+    return strides is not None and bool(whole) and not moved and int(strides.reshape(-1)[0]) == 1
+
+
+_ELEMENTWISE = (
+    *("ABS", "CEIL", "COS", "DEQUANTIZE", "ELU", "EXP", "FLOOR", "GELU", "HARD_SWISH", "LEAKY_RELU", "LOG", "LOGISTIC"),
+    *("NEG", "QUANTIZE", "RELU", "RELU6", "RELU_0_TO_1", "RELU_N1_TO_1", "ROUND", "RSQRT", "SIN", "SQRT", "SQUARE"),
+    "TANH",
+)
+_IMAGE_BY_IMAGE = (
+    *("AVERAGE_POOL_2D", "CONV_2D", "DEPTHWISE_CONV_2D", "MAX_POOL_2D", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"),
+    "TRANSPOSE_CONV",
+)
+_BROADCASTING = ("ADD", "DIV", "MAXIMUM", "MINIMUM", "MUL", "PRELU", "SQUARED_DIFFERENCE", "SUB")
+
+_MANY_SOURCES = ("CONCATENATION", *_BROADCASTING)
+
+_BATCH_RULES: dict[str, Callable[[Graph, Op], bool]] = {  # what is not here is not batched
+    **dict.fromkeys((*_ELEMENTWISE, *_IMAGE_BY_IMAGE, "FULLY_CONNECTED", "RESHAPE"), _always),
+    **dict.fromkeys(_BROADCASTING, _broadcasts),
+    **dict.fromkeys(("LOG_SOFTMAX", "SOFTMAX"), _has_rows),
+    "CONCATENATION": _concatenates,
+    "MEAN": _spares_axes,
+    "PAD": _pads,
+    "SPLIT": _splits,
+    "SQUEEZE": _squeezes,
+    "STRIDED_SLICE": _slices,
+}

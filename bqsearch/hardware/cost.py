@@ -1,73 +1,28 @@
 """The static cost model: flash, RAM, time and energy of a compressed network on a board, from counts and constants.
 
-All figures are predictions from the target's constants. Flash is exact in its streams, tables and biases; code and
-records are the target's allowances. RAM is a planned arena plus the target's allowances. Cycles are linear in the work:
+All figures are predictions from the target's constants; flash and RAM are its runtime's footprint. Cycles are linear in
+the work:
 
     macs * mac_<kind> + elements * element + operators * operator
         + weights * decode_<coding> + bytes of weights, biases and channel records * flash_read
 
-with every weight fetched from flash once an inference. Where whole tensors are decoded, raw weights are read in place
-by the kernels, and the cost of a MAC covers it. The arena has no scratch that a kernel library may want besides.
+with every weight fetched from flash once an inference. TensorFlow Lite Micro reads raw weights in place, and the cost
+of a MAC covers it.
 """
 
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 
 from bqsearch.compress import CompressedLayer, CompressedModel
 from bqsearch.graph.ir import Graph
 from bqsearch.graph.ops import SUPPORTED, elements, layers, macs
-from bqsearch.hardware.memory import ArenaPlan, decode_bytes, plan_arena
+from bqsearch.hardware.footprint import Flash, Footprint, Ram, constant_bytes
+from bqsearch.hardware.micro import MicroFootprint
+from bqsearch.hardware.streamed import StreamedFootprint
 from bqsearch.hardware.target import Target
 
-
-@dataclass(frozen=True, kw_only=True)
-class Flash:
-    """Bytes of flash.
-
-    Attributes:
-        weights: Coded weights of all layers.
-        tables: Their codebooks and codeword counts.
-        biases: int32 biases, and constants of operators without weights.
-        requantization: Multipliers and shifts of the output channels.
-        records: Descriptions of the operators.
-        code: Runtime and start-up.
-    """
-
-    weights: int
-    tables: int
-    biases: int
-    requantization: int
-    records: int
-    code: int
-
-    @property
-    def total(self) -> int:
-        """All of it."""
-        return sum(getattr(self, f.name) for f in fields(self))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ram:
-    """Bytes of RAM.
-
-    Attributes:
-        activations: Arena that the activations alone would take.
-        decode_buffer: What decoded weights add to it.
-        stack: Kept free for the stack.
-        static: The runtime's own variables.
-        peak: Name of the operator that sets the arena's size.
-    """
-
-    activations: int
-    decode_buffer: int
-    stack: int
-    static: int
-    peak: str
-
-    @property
-    def total(self) -> int:
-        """All of it."""
-        return self.activations + self.decode_buffer + self.stack + self.static
+_FOOTPRINTS: Mapping[str, Callable[..., Footprint]] = {"bqsearch": StreamedFootprint, "tflm": MicroFootprint}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -82,28 +37,18 @@ class CostModel:
     graph: Graph
     target: Target
 
+    @cached_property
+    def footprint(self) -> Footprint:
+        """Of the board's runtime."""
+        return _FOOTPRINTS[self.target.runtime](graph=self.graph, target=self.target)
+
     def flash(self, model: CompressedModel) -> Flash:
         """Bytes of flash."""
-        options = [entry.option for entry in model.layers]
-        return Flash(
-            weights=sum(o.stream_bytes for o in options),
-            tables=sum(o.table_bytes for o in options),
-            biases=self._constant_bytes,
-            requantization=self._requantization_bytes,
-            records=len(self.graph.ops) * self.target.operator_record,
-            code=self.target.code,
-        )
+        return self.footprint.flash(model)
 
     def ram(self, model: CompressedModel) -> Ram:
         """Bytes of RAM."""
-        arena, peak = self.arena.with_scratch(decode_bytes(model, self.target))
-        return Ram(
-            activations=self.arena.nbytes,
-            decode_buffer=arena - self.arena.nbytes,
-            stack=self.target.stack,
-            static=self.target.static_ram,
-            peak=self.operator_names[peak],
-        )
+        return self.footprint.ram(model)
 
     def cycles(self, model: CompressedModel) -> float:
         """Core cycles of one inference."""
@@ -118,38 +63,21 @@ class CostModel:
         return self.latency(model) * self.target.power
 
     @cached_property
-    def arena(self) -> ArenaPlan:
-        """The activations' places."""
-        return plan_arena(self.graph)
-
-    @cached_property
-    def operator_names(self) -> tuple[str, ...]:
-        """Each operator's name for people: its layer's, or its code and index."""
-        named = {layer.op: layer.name for layer in layers(self.graph)}
-        return tuple(named.get(i, f"{op.code.lower()} (operator {i})") for i, op in enumerate(self.graph.ops))
-
-    @cached_property
-    def _constant_bytes(self) -> int:
-        """Biases, and real constants of operators without weights; shapes and axes are in the records."""
-        weights = {layer.weights for layer in layers(self.graph)}
-        constants = [t for i, t in enumerate(self.graph.tensors) if t.data is not None and i not in weights]
-        return sum(t.nbytes for t in constants if t.quantization is not None)
-
-    @cached_property
-    def _requantization_bytes(self) -> int:
-        return sum(layer.channels for layer in layers(self.graph)) * self.target.channel_record
-
-    @cached_property
     def _fixed_cycles(self) -> float:
         per = self.target.cycles
         work = [(SUPPORTED[op.code].work, macs(self.graph, op), elements(self.graph, op)) for op in self.graph.ops]
         counted = sum(m * per[f"mac_{kind}"] if m else e * per["element"] for kind, m, e in work)
-        fetched = self._constant_bytes + self._requantization_bytes
-        return counted + len(work) * per["operator"] + fetched * per["flash_read"]
+        return counted + len(work) * per["operator"] + self._fetched_bytes * per["flash_read"]
+
+    @property
+    def _fetched_bytes(self) -> int:
+        """Biases, other real constants, and channel records; weights are counted with their decoding."""
+        channels = sum(layer.channels for layer in layers(self.graph))
+        return constant_bytes(self.graph) + channels * self.target.channel_record
 
 
 def _weight_cycles(entry: CompressedLayer, target: Target) -> float:
-    if target.decode_buffer == "tensor" and entry.option.choice.coding == "raw":
+    if target.runtime == "tflm" and entry.option.choice.coding == "raw":
         return 0.0  # read where they lie, which the cost of a MAC has in it
     decode = target.cycles[f"decode_{entry.option.choice.coding}"]
     return entry.layer.size * decode + entry.option.nbytes * target.cycles["flash_read"]

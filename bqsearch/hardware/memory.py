@@ -4,10 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from bqsearch.compress import CompressedModel
 from bqsearch.graph.ir import Graph
-from bqsearch.graph.ops import SUPPORTED, Layer
-from bqsearch.hardware.target import Target
+from bqsearch.graph.ops import SUPPORTED
 
 ALIGNMENT = 4  # bytes; 32-bit loads of int32 activations
 
@@ -96,26 +94,6 @@ def plan_arena(graph: Graph) -> ArenaPlan:
         offset = _lowest_gap(tuple(beside), nbytes)
         placed.append(Buffer(name=name, offset=offset, nbytes=nbytes, first=first, last=last))
     return ArenaPlan(buffers=tuple(placed), operators=len(graph.ops))
-
-
-def scratch_bytes(layer: Layer, coding: str, table_bytes: int, target: Target) -> int:
-    """RAM for a layer's decoded weights and their codebook.
-
-    Decoding by filter holds one output channel's weights and the codebook; a dense layer uses each weight once and
-    holds the codebook only. Decoding by tensor holds all weights of the layer, but reads raw ones where they lie.
-    """
-    if target.decode_buffer == "tensor":
-        return 0 if coding == "raw" else layer.size
-    weights = 0 if layer.operator == "FULLY_CONNECTED" else layer.size // layer.channels
-    return weights + table_bytes
-
-
-def decode_bytes(model: CompressedModel, target: Target) -> dict[int, int]:
-    """`scratch_bytes` of every layer of a model, by operator index."""
-    return {
-        entry.layer.op: scratch_bytes(entry.layer, entry.option.choice.coding, entry.option.table_bytes, target)
-        for entry in model.layers
-    }
 
 
 def _lifetimes(graph: Graph) -> list[tuple[str, int, int, int]]:

@@ -13,14 +13,7 @@ from bqsearch.errors import TargetError, UnknownNameError
 _UNITS: dict[str, dict[str, str]] = {
     "clock": {"frequency": "Hz"},
     "memory": {"ram": "B", "flash": "B", "flash_origin": "address", "instruction_cache": "B"},
-    "runtime": {
-        "code": "B",
-        "static_ram": "B",
-        "stack": "B",
-        "decode_buffer": "choice",
-        "operator_record": "B",
-        "channel_record": "B",
-    },
+    "runtime": {"name": "choice", "code": "B", "static_ram": "B", "stack": "B"},
     "cycles": {
         "mac_conv": "cycle/MAC",
         "mac_depthwise": "cycle/MAC",
@@ -34,7 +27,11 @@ _UNITS: dict[str, dict[str, str]] = {
     },
     "power": {"active": "W"},
 }
-DECODE_BUFFERS = ("filter", "tensor")
+_UNITS_OF: dict[str, dict[str, dict[str, str]]] = {  # further constants, by runtime
+    "bqsearch": {"runtime": {"operator_record": "B", "channel_record": "B"}},
+    "tflm": {"cycles": {"decode_mask": "cycle/weight"}},
+}
+RUNTIMES = tuple(_UNITS_OF)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,13 +45,13 @@ class Target:
         frequency: Hz.
         ram: Bytes in all.
         flash: Bytes that an application gets.
+        runtime: `"bqsearch"`: its own, which decodes one output channel's weights at a time; `"tflm"`: TensorFlow Lite
+            Micro, which decodes a layer's weights as a whole into its arena.
         code: Bytes of flash for runtime and start-up code.
-        static_ram: Bytes of RAM besides activations, decode buffers and stack.
+        static_ram: Bytes of RAM besides the arena and the stack.
         stack: Bytes of RAM kept free for the stack.
-        decode_buffer: `"filter"`: one output channel's weights are decoded at a time; `"tensor"`: a layer's weights are
-            decoded as a whole into the arena, as TensorFlow Lite Micro does.
-        operator_record: Bytes of flash that describe an operator.
-        channel_record: Bytes of flash for an output channel's multiplier and shift.
+        operator_record: Bytes of flash that describe an operator; of `"bqsearch"` only, else 0.
+        channel_record: Bytes of flash for an output channel's multiplier and shift; of `"bqsearch"` only, else 0.
         cycles: Cycles by kind of work, keys as in the file.
         power: Watts while computing.
         sources: For each constant, as `"table.key"`, its value with unit and where it comes from.
@@ -66,10 +63,10 @@ class Target:
     frequency: float
     ram: int
     flash: int
+    runtime: str
     code: int
     static_ram: int
     stack: int
-    decode_buffer: str
     operator_record: int
     channel_record: int
     cycles: Mapping[str, float]
@@ -109,15 +106,25 @@ def parse(text: str, name: str) -> Target:
     _check_keys(document, {"title", "core", *_UNITS}, name)
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
-    for table, units in _UNITS.items():
-        if not isinstance(document[table], dict):
-            raise TargetError(f"target {name!r}: [{table}] must be a table")
+    for table, units in _units(document, name).items():
         _check_keys(document[table], set(units), f"{name}: [{table}]")
         for key, unit in units.items():
             values[key], sources[f"{table}.{key}"] = _constant(document[table][key], unit, f"{name}: {table}.{key}")
-    if values["decode_buffer"] not in DECODE_BUFFERS:
-        raise TargetError(f"target {name!r}: decode_buffer must be one of {', '.join(DECODE_BUFFERS)}")
     return _target(document, values, sources, name)
+
+
+def _units(document: Mapping[str, Any], name: str) -> dict[str, dict[str, str]]:
+    """The unit of every constant that a board with the document's runtime has, by table and key."""
+    for table in _UNITS:
+        if not isinstance(document[table], dict):
+            raise TargetError(f"target {name!r}: [{table}] must be a table")
+    where = f"{name}: runtime.name"
+    if "name" not in document["runtime"]:
+        raise TargetError(f"target {where} is missing; it says what runs the network: {', '.join(RUNTIMES)}")
+    runtime, _ = _constant(document["runtime"]["name"], "choice", where)
+    if runtime not in RUNTIMES:
+        raise TargetError(f"target {where}: {UnknownNameError('runtime', runtime, RUNTIMES)}")
+    return {table: {**units, **_UNITS_OF[runtime].get(table, {})} for table, units in _UNITS.items()}
 
 
 def _folder() -> Any:
@@ -125,7 +132,8 @@ def _folder() -> Any:
 
 
 def _target(document: Mapping[str, Any], values: Mapping[str, Any], sources: Mapping[str, str], name: str) -> Target:
-    sizes = ("ram", "flash", "code", "static_ram", "stack", "operator_record", "channel_record")
+    sizes = ("ram", "flash", "code", "static_ram", "stack")
+    records = ("operator_record", "channel_record")
     if values["frequency"] <= 0 or values["ram"] <= 0 or values["flash"] <= 0:
         raise TargetError(f"target {name!r}: frequency, ram and flash must be above 0")
     return Target(
@@ -133,11 +141,12 @@ def _target(document: Mapping[str, Any], values: Mapping[str, Any], sources: Map
         title=str(document["title"]),
         core=str(document["core"]),
         frequency=float(values["frequency"]),
-        decode_buffer=values["decode_buffer"],
-        cycles={key: float(values[key]) for key in _UNITS["cycles"]},
+        runtime=values["name"],
+        cycles={key: float(values[key]) for key in document["cycles"]},
         power=float(values["active"]),
         sources=sources,
         **{key: int(values[key]) for key in sizes},
+        **{key: int(values.get(key, 0)) for key in records},
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from importlib.resources import files
 from typing import Any
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from bqsearch import registry
 from bqsearch.hardware import target
@@ -16,7 +16,9 @@ from bqsearch.search.spec import study_names
 def table(kind: str) -> Table:
     """A table of one kind, in the plural: `"models"`, `"targets"`, `"studies"`, ..."""
     columns, rows = _ROWS[kind]()
-    made = Table(*columns, title=kind, title_justify="left")
+    longest = max((len(row[0]) for row in rows), default=1)
+    names = Column(columns[0], no_wrap=True, min_width=longest)  # a name that is cut cannot be used
+    made = Table(names, *columns[1:], title=kind, title_justify="left")
     for row in rows:
         made.add_row(*row)
     return made

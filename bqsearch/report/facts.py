@@ -1,10 +1,22 @@
 """Reads a parsed `front.json`: which points there are, which one is recommended, and which figures break a limit."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 Front = Mapping[str, Any]
 Point = Mapping[str, Any]
+
+
+def uncompressed(front: Front) -> list[Point]:
+    """The networks that the points come from: as it was given, if it was converted, without sizes; and the baseline."""
+    given = front["given"]
+    return [*([{"id": given["kind"], **given}] if given else []), front["baseline"]]
+
+
+def title(front: Front) -> str:
+    """The network, by its file's name if it came from one, and the board."""
+    return f"{Path(front['model']).name} on {front['target_title']}"
 
 
 def by_flash(front: Front) -> list[Point]:
@@ -47,26 +59,32 @@ def thinned(points: Sequence[Point], keep: Point | None, count: int) -> list[Poi
     return [points[index] for index in sorted(chosen)]
 
 
+def quality_key(front: Front, split: str) -> str:
+    """The key of the run's quality on `split`, "search" or "holdout": `accuracy_search`, `fidelity_holdout`, ..."""
+    return f"{front['quality']['name']}_{split}"
+
+
 def has_holdout(front: Front) -> bool:
     """Whether every point was read on the holdout split, so that the front can be drawn on it."""
-    return bool(front["points"]) and all(point.get("accuracy_holdout") is not None for point in front["points"])
+    key = quality_key(front, "holdout")
+    return bool(front["points"]) and all(point.get(key) is not None for point in front["points"])
 
 
-def accuracy_key(front: Front) -> str:
-    """The key of the accuracy that all points share: the holdout's where it was read, otherwise the search split's."""
-    return "accuracy_holdout" if has_holdout(front) else "accuracy_search"
+def shown_split(front: Front) -> str:
+    """The split that all points were read on: "holdout", or "search" where one was not read on it."""
+    return "holdout" if has_holdout(front) else "search"
 
 
-def accuracy_floor(front: Front, key: str) -> float | None:
-    """The lowest accuracy that the limits allow: the baseline's less `max_drop`."""
+def quality_floor(front: Front, key: str) -> float | None:
+    """The lowest quality that the limits allow: the baseline's less `max_drop`."""
     start, drop = front["baseline"].get(key), front["limits"].get("max_drop")
     return None if start is None or drop is None else start - drop / 100
 
 
 def staircase(pairs: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The (cost, accuracy) pairs that no other pair beats in both, the cheapest first."""
+    """The (cost, quality) pairs that no other pair beats in both, the cheapest first."""
     steps: list[tuple[float, float]] = []
-    for cost, accuracy in sorted(pairs, key=lambda pair: (pair[0], -pair[1])):
-        if not steps or accuracy > steps[-1][1]:
-            steps.append((cost, accuracy))
+    for cost, quality in sorted(pairs, key=lambda pair: (pair[0], -pair[1])):
+        if not steps or quality > steps[-1][1]:
+            steps.append((cost, quality))
     return steps

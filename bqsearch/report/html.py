@@ -26,9 +26,10 @@ def report_html(front: Front) -> str:
             "policy": escape(_policy(script)),
             "title": escape(f"{front['study']} · bqsearch"),
             "eyebrow": escape(f"bqsearch {front['version']} · {front['study']} · {words.moment(front['created'])}"),
-            "heading": escape(f"{front['model']} on {front['target_title']}"),
+            "heading": escape(facts.title(front)),
             "headline": escape(_typeset(words.headline(front))),
             "notes": _notes(front),
+            "quality": escape(front["quality"]["name"].capitalize()),
             "table": _plain_table(front),
             "style": _part("page.css"),
             "data": embedded(_slim(front)),
@@ -83,29 +84,28 @@ def _typeset(sentence: str) -> str:
 
 
 def _notes(front: Front) -> str:
-    ours = (words.baseline_note(front), words.stop_note(front))
-    notes = (str(front.get("reason") or ""), *map(_typeset, ours))
-    return "\n".join(f"<p>{escape(note)}</p>" for note in notes if note)
+    notes = (front.get("reason"), words.stop_note(front), *front["notes"])
+    return "\n".join(f"<p>{escape(_typeset(str(note)))}</p>" for note in notes if note)
 
 
 def _plain_table(front: Front) -> str:
     """The points for a reader without scripts."""
     heads = ("Point", "Search %", "Holdout % (95 %)", "Drop, points (95 %)", "Flash", "RAM", "ms", "mJ", "Ratio")
     chosen = facts.recommended(front)
-    rows = [_plain_row(point, point is chosen) for point in [front["baseline"], *facts.by_flash(front)]]
+    points = [*facts.uncompressed(front), *facts.by_flash(front)]
+    rows = [_plain_row(front, point, point is chosen) for point in points]
     head = "".join(f'<th scope="col">{escape(text)}</th>' for text in heads)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
 
 
-def _plain_row(point: Point, star: bool) -> str:
+def _plain_row(front: Front, point: Point, star: bool) -> str:
     name = f"{'★ ' if star else ''}{point.get('id', 'baseline')}"
-    held = _with_ends(
-        words.percent(point.get("accuracy_holdout")), words.span(point.get("interval_holdout"), scale=100)
-    )
+    searched, held = (words.percent(point.get(facts.quality_key(front, split))) for split in ("search", "holdout"))
+    within = words.span(point.get("interval_holdout"), scale=100)
     drop = _with_ends(words.number(point.get("drop_holdout"), 2), words.span(point.get("drop_interval")))
-    sizes = (words.size(point["flash_bytes"]), words.size(point["ram_bytes"]))
+    sizes = (words.size(point.get("flash_bytes")), words.size(point.get("ram_bytes")))
     costs = (words.figure(point.get("latency_ms")), words.figure(point.get("energy_mj")))
-    cells = (words.percent(point["accuracy_search"]), held, drop, *sizes, *costs, words.ratio(point.get("ratio")))
+    cells = (searched, _with_ends(held, within), drop, *sizes, *costs, words.ratio(point.get("ratio")))
     return f'<tr><th scope="row">{escape(name)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in cells)}</tr>'
 
 

@@ -75,10 +75,13 @@
 
   // ---- state -------------------------------------------------------------------------------------------------------
 
-  const held = points.length > 0 && points.every((point) => known(point.accuracy_holdout));
+  const quality = front.quality.name;
+  const Quality = quality[0].toUpperCase() + quality.slice(1);
+  const [SEARCH, HOLDOUT] = [`${quality}_search`, `${quality}_holdout`];
+  const held = points.length > 0 && points.every((point) => known(point[HOLDOUT]));
   const state = {
     x: "flash_bytes",
-    y: held ? "accuracy_holdout" : "accuracy_search",
+    y: held ? HOLDOUT : SEARCH,
     whole: false,
     picked: chosen ?? points.at(-1) ?? null,
   };
@@ -90,7 +93,7 @@
     energy_mj: { name: "energy", title: "Energy, mJ", bytes: false },
     weight_bytes: { name: "weights", title: "Weight bytes", bytes: true },
   };
-  const SPLITS = { accuracy_holdout: "holdout split", accuracy_search: "search split" };
+  const SPLITS = { [HOLDOUT]: "holdout split", [SEARCH]: "search split" };
 
   function pick(point) {
     state.picked = point;
@@ -118,7 +121,7 @@
   function tiles(point) {
     const drop = number(point.drop_holdout, 2);
     return [
-      accuracyTile(point),
+      qualityTile(point),
       tile("Drop", drop, drop === NONE ? "" : "points", dropDetail(point), null, breaks(point, "drop")),
       sizeTile("Flash", point, "flash"),
       sizeTile("RAM", point, "ram"),
@@ -127,11 +130,11 @@
     ];
   }
 
-  function accuracyTile(point) {
-    if (!known(point.accuracy_holdout))
-      return tile("Accuracy, search", percent(point.accuracy_search), "%", "search split; holdout not read");
+  function qualityTile(point) {
+    if (!known(point[HOLDOUT]))
+      return tile(`${Quality}, search`, percent(point[SEARCH]), "%", "search split; holdout not read");
     const within = ends(point.interval_holdout, 100);
-    return tile("Accuracy, holdout", percent(point.accuracy_holdout), "%", within && `95 %: ${within}`);
+    return tile(`${Quality}, holdout`, percent(point[HOLDOUT]), "%", within && `95 %: ${within}`);
   }
 
   function sizeTile(title, point, name) {
@@ -175,13 +178,13 @@
 
   function compareRows(point) {
     const under = (text) => (text ? h("span", { class: "ends" }, text) : null);
-    const held95 = (row) => [percent(row.accuracy_holdout), under(ends(row.interval_holdout, 100))];
+    const held95 = (row) => [percent(row[HOLDOUT]), under(ends(row.interval_holdout, 100))];
     const drop = known(point.drop_holdout) ? number(-point.drop_holdout, 2) : NONE;
     const drop95 = point.drop_interval && [-point.drop_interval[1], -point.drop_interval[0]];
-    const search = number(100 * (point.accuracy_search - baseline.accuracy_search), 2);
+    const search = number(100 * (point[SEARCH] - baseline[SEARCH]), 2);
     return [
       ["Holdout, %", held95(point), held95(baseline), [limited(point, "drop", drop), under(ends(drop95))]],
-      ["Search, %", percent(point.accuracy_search), percent(baseline.accuracy_search), search],
+      ["Search, %", percent(point[SEARCH]), percent(baseline[SEARCH]), search],
       costRow("Flash, B", "flash_bytes", number, point, "flash"),
       costRow("RAM, B", "ram_bytes", number, point, "ram"),
       costRow("Weights, B", "weight_bytes", number, point),
@@ -311,8 +314,8 @@
 
   const POINT_COLUMNS = [
     { title: "Point", words: true, value: (p) => p.id, cell: pointName },
-    { title: "Search %", down: true, value: (p) => p.accuracy_search, cell: (p) => percent(p.accuracy_search) },
-    { title: "Holdout % (95 %)", down: true, value: (p) => p.accuracy_holdout, cell: holdoutCell },
+    { title: "Search %", down: true, value: (p) => p[SEARCH], cell: (p) => percent(p[SEARCH]) },
+    { title: "Holdout % (95 %)", down: true, value: (p) => p[HOLDOUT], cell: holdoutCell },
     { title: "Drop, points (95 %)", value: (p) => p.drop_holdout, cell: dropCell },
     { title: "Flash", value: (p) => p.flash_bytes, cell: (p) => limited(p, "flash", size(p.flash_bytes)) },
     { title: "RAM", value: (p) => p.ram_bytes, cell: (p) => limited(p, "ram", size(p.ram_bytes)) },
@@ -324,6 +327,7 @@
 
   function pointName(point) {
     if (point === baseline) return "baseline";
+    if (point === front.given) return front.given.kind;
     const attributes = { type: "button", class: "pick-button", "aria-label": `Pick point ${point.id}` };
     const button = h("button", { ...attributes, onclick: () => pick(point) }, String(point.id));
     if (point !== chosen) return button;
@@ -332,7 +336,7 @@
   }
 
   function holdoutCell(point) {
-    return withEnds(percent(point.accuracy_holdout), ends(point.interval_holdout, 100));
+    return withEnds(percent(point[HOLDOUT]), ends(point.interval_holdout, 100));
   }
 
   function dropCell(point) {
@@ -342,7 +346,8 @@
   function showPoints() {
     const box = byId("points-table");
     sortable(box, POINT_COLUMNS, points, pointRow, { column: 4, down: false });
-    box.querySelector("thead").after(h("tbody", {}, tableRow(POINT_COLUMNS, baseline)));
+    const start = [front.given, baseline].filter(known).map((row) => tableRow(POINT_COLUMNS, row));
+    box.querySelector("thead").after(h("tbody", {}, start));
     const sum = `${plural(points.length, "point")} from ${plural(front.trials.length, "trial")}`;
     byId("points-note").textContent = `${sum}. Red: over its limit. A heading sorts, a row picks.`;
   }
@@ -461,22 +466,22 @@
     return { low, high, at, ticks };
   }
 
-  function accuracyEnds(row) {
-    const interval = state.y === "accuracy_holdout" ? row.interval_holdout ?? [] : [];
+  function qualityEnds(row) {
+    const interval = state.y === HOLDOUT ? row.interval_holdout ?? [] : [];
     return [row[state.y], ...interval].filter(known).map((value) => 100 * value);
   }
 
-  /** The lowest accuracy drawn: a point far below the baseline must not flatten all the others. */
-  function accuracyFloor() {
+  /** The lowest figure drawn: a point far below the baseline must not flatten all the others. */
+  function qualityFloor() {
     const start = baseline[state.y];
     if (state.whole || !known(start)) return 0;
     const floor = 100 * start - Math.max(10, 4 * (limits.max_drop ?? 0));
-    return Math.min(floor, ...(chosen ? accuracyEnds(chosen) : []));
+    return Math.min(floor, ...(chosen ? qualityEnds(chosen) : []));
   }
 
-  function accuracyScale(from, to) {
-    const all = scaleRows().flatMap(accuracyEnds);
-    let [low, high] = all.length ? [Math.max(accuracyFloor(), Math.min(...all)), Math.max(...all)] : [0, 100];
+  function qualityScale(from, to) {
+    const all = scaleRows().flatMap(qualityEnds);
+    let [low, high] = all.length ? [Math.max(qualityFloor(), Math.min(...all)), Math.max(...all)] : [0, 100];
     const room = Math.max(0.05 * (high - low), 0.3);
     [low, high] = [Math.max(0, low - room), Math.min(100 + room, high + room)];
     const at = (value) => from + ((value - low) / (high - low)) * (to - from);
@@ -492,7 +497,7 @@
     const width = Math.max(280, box.clientWidth || 760);
     const height = Math.round(Math.max(300, Math.min(470, width * 0.6)));
     const x = costScale(state.x, 46, width - 14);
-    const y = accuracyScale(height - 46, 26);
+    const y = qualityScale(height - 46, 26);
     drawn = { width, height, x, y, marks: new Map(), seen: points.filter((point) => inView(point, x, y)) };
     const frame = { viewBox: `0 0 ${width} ${height}`, height, class: points.length > 30 ? "crowded" : "" };
     const svg = s("svg", { role: "radiogroup", "aria-label": plotLabel(), ...frame },
@@ -507,14 +512,14 @@
   }
 
   const plotLabel = () =>
-    `Accuracy on the ${SPLITS[state.y]} against ${COSTS[state.x].title}; arrow keys move between points`;
+    `${Quality} on the ${SPLITS[state.y]} against ${COSTS[state.x].title}; arrow keys move between points`;
 
   const inside = (from = 46, attributes = {}) =>
     s("rect", { x: from, y: 16, width: drawn.width - 6 - from, height: drawn.height - 62, ...attributes });
 
   function inView(row, x, y) {
-    const [cost, accuracy] = [row[state.x], row[state.y]];
-    return known(cost) && known(accuracy) && 100 * accuracy >= y.low && cost >= x.low && cost <= x.high;
+    const [cost, height] = [row[state.x], row[state.y]];
+    return known(cost) && known(height) && 100 * height >= y.low && cost >= x.low && cost <= x.high;
   }
 
   const spot = (row) => [drawn.x.at(row[state.x]), drawn.y.at(100 * row[state.y])];
@@ -529,7 +534,7 @@
       s("line", { x1: x.at(tick), x2: x.at(tick), y1: 16, y2: height - 46 }),
       s("text", { x: x.at(tick), y: height - 29, "text-anchor": "middle" }, text(tick))]);
     return s("g", { class: "grid", "aria-hidden": "true" }, across.flat(), down.flat(),
-      s("text", { x: 0, y: 10 }, `Accuracy on the ${SPLITS[state.y]}, %`),
+      s("text", { x: 0, y: 10 }, `${Quality} on the ${SPLITS[state.y]}, %`),
       s("text", { x: width - 6, y: height - 8, "text-anchor": "end" }, COSTS[state.x].title));
   }
 
@@ -570,18 +575,19 @@
   function trialDots() {
     const { x, y } = drawn;
     const seen = front.trials.filter((trial) => {
-      const [cost, accuracy] = [trial[state.x], trial.accuracy_search];
-      return known(cost) && known(accuracy) && cost >= x.low && cost <= x.high && 100 * accuracy >= y.low;
+      const [cost, height] = [trial[state.x], trial[SEARCH]];
+      const within = cost >= x.low && cost <= x.high && 100 * height >= y.low && 100 * height <= y.high;
+      return known(cost) && known(height) && within;
     });
     const dot = (trial) => {
-      const [cx, cy] = [x.at(trial[state.x]).toFixed(1), y.at(100 * trial.accuracy_search).toFixed(1)];
+      const [cx, cy] = [x.at(trial[state.x]).toFixed(1), y.at(100 * trial[SEARCH]).toFixed(1)];
       return s("circle", { class: trial.feasible ? "trial" : "trial unfit", r: 2.4, cx, cy });
     };
     return s("g", { "aria-hidden": "true" }, seen.map(dot));
   }
 
   function whiskers() {
-    if (state.y !== "accuracy_holdout") return s("g");
+    if (state.y !== HOLDOUT) return s("g");
     const bar = (point) => {
       const [low, high] = point.interval_holdout.map((end) => drawn.y.at(100 * end));
       const at = drawn.x.at(point[state.x]);
@@ -592,7 +598,7 @@
     return s("g", { "aria-hidden": "true", "clip-path": "url(#inside)" }, known95.map(bar));
   }
 
-  /** The best accuracy at each cost, among all points of the front. */
+  /** The best figure at each cost, among all points of the front. */
   function stepLine() {
     const rows = points.filter((point) => known(point[state.x]) && known(point[state.y]));
     rows.sort((a, b) => a[state.x] - b[state.x] || b[state.y] - a[state.y]);
@@ -662,12 +668,12 @@
 
   function plotNote() {
     const below = points.filter((point) => known(point[state.y]) && 100 * point[state.y] < drawn.y.low).length;
-    const unread = front.trials.filter((trial) => !known(trial.accuracy_search)).length;
+    const unread = front.trials.filter((trial) => !known(trial[SEARCH])).length;
     const costless = !front.trials.some((trial) => known(trial[state.x]));
     const notes = [
-      state.y === "accuracy_holdout" && "Trials were read on the search split only.",
+      state.y === HOLDOUT && "Trials were read on the search split only.",
       costless && "Trials do not record this cost.",
-      unread > 0 && `${plural(unread, "trial")} got no accuracy.`,
+      unread > 0 && `${plural(unread, "trial")} were not run.`,
     ];
     const shown = front.trials.length ? notes : [];
     if (below) shown.push(`${plural(below, "point")} below this window.`);
@@ -678,8 +684,8 @@
 
   function tipRows(point) {
     const held95 = ["95 % interval", ends(point.interval_holdout, 100)];
-    const rows = known(point.accuracy_holdout) ? [["Holdout", `${percent(point.accuracy_holdout)} %`], held95] : [];
-    rows.push(["Search", `${percent(point.accuracy_search)} %`]);
+    const rows = known(point[HOLDOUT]) ? [["Holdout", `${percent(point[HOLDOUT])} %`], held95] : [];
+    rows.push(["Search", `${percent(point[SEARCH])} %`]);
     if (known(point.drop_holdout))
       rows.push(["Drop", `${number(point.drop_holdout, 2)} points`], ["95 % interval", ends(point.drop_interval)]);
     rows.push(["Flash", size(point.flash_bytes)], ["RAM", size(point.ram_bytes)]);
@@ -753,13 +759,13 @@
 
   function controls() {
     const has = (key) => [baseline, ...points].some((row) => known(row[key]));
-    const splits = Object.entries(SPLITS).filter(([key]) => key !== "accuracy_holdout" || held);
+    const splits = Object.entries(SPLITS).filter(([key]) => key !== HOLDOUT || held);
     const shown = Object.entries(COSTS).filter(([key]) => has(key));
     const costs = shown.map(([key, cost]) => [key, cost.title.split(",")[0]]);
     options(byId("axis-y"), splits, state.y, (value) => { state.y = value; });
     options(byId("axis-x"), costs, state.x, (value) => { state.x = value; });
-    const accuracies = points.map((point) => 100 * point[state.y]);
-    byId("whole-box").hidden = !accuracies.some((accuracy) => accuracy < accuracyFloor());
+    const figures = points.map((point) => 100 * point[state.y]);
+    byId("whole-box").hidden = !figures.some((value) => value < qualityFloor());
     byId("whole").addEventListener("change", (event) => { state.whole = event.target.checked; drawPlot(); });
   }
 
@@ -810,7 +816,7 @@
   function dataFacts() {
     return [
       ["Set", data.name],
-      ["Classes", data.classes],
+      ["Classes", data.classes || "not read"],
       ["Train", plural(data.train, "sample")],
       ["Search", plural(data.search, "sample")],
       ["Holdout", plural(data.holdout, "sample")],
@@ -835,11 +841,10 @@
   function provenance() {
     const reading = held ? "was read once, for the points of the front" : "was not read for every point";
     const lines = [
-      `Accuracy: LiteRT on the split named. Trials were scored on the search split only; the holdout split ${reading}.`,
-      "Intervals: 95 %; Wilson's for an accuracy, paired with the baseline on the same samples for a drop. " +
-        "A drop is in percentage points.",
-      "Flash, RAM, latency and energy: the cost model's predictions from the target's constants; " +
-        "they are not yet a linker's or a meter's.",
+      `${front.quality.summary} Trials were scored on the search split only, by ${front.engines.search}; the holdout ` +
+        `split ${reading}, by ${front.engines.holdout}.`,
+      `${front.quality.intervals} A drop is in percentage points.`,
+      `${front.footprint} Latency and energy: the cost model's predictions from the board's constants, not a meter's.`,
       "Ratio: the baseline's weight bytes divided by the point's. kB is 1,000 bytes.",
     ];
     return h("div", { class: "long" }, h("h3", {}, "How each number was made"), lines.map((line) => h("p", {}, line)));

@@ -27,7 +27,7 @@ OFFSETS = [
 
 
 def pareto_png(front: Front, path: str | Path) -> None:
-    """Draws accuracy against flash, and beside it against RAM, or the bytes of each layer where RAM is the same.
+    """Draws the quality against flash, and beside it against RAM, or the bytes of each layer where RAM is the same.
 
     The same front gives the same file, bit for bit.
     """
@@ -35,7 +35,7 @@ def pareto_png(front: Front, path: str | Path) -> None:
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
     gap = 0.16 if _ram_varies(front) else 0.4  # the names of the layers stand in the gap
-    figure.subplots_adjust(left=0.055, right=0.985, top=0.79, bottom=0.185, wspace=gap)
+    figure.subplots_adjust(left=0.065, right=0.985, top=0.79, bottom=0.185, wspace=gap)
     _title(figure, front)
     _front_panel(left, front, "flash")
     _second_panel(right, front)
@@ -47,7 +47,7 @@ def pareto_png(front: Front, path: str | Path) -> None:
 def _title(figure: Figure, front: Front) -> None:
     figure.text(0.055, 0.95, _plain(front["study"]), fontsize=15, fontweight="bold", color=INK, va="center")
     done = front["settings"].get("trials_done", len(front["trials"]))
-    parts = (f"{front['model']} on {front['target_title']}", f"data {front['data']['name']}", f"{done} trials")
+    parts = (facts.title(front), f"data {front['data']['name']}", f"{done} trials")
     figure.text(0.055, 0.9, _plain("  ·  ".join(parts)), fontsize=10, color="#55606E", va="center")
 
 
@@ -61,7 +61,8 @@ def _ram_varies(front: Front) -> bool:
 
 
 def _second_panel(axes: Axes, front: Front) -> None:
-    shown = facts.recommended(front) or max(front["points"], key=lambda point: point["accuracy_search"], default=None)
+    key = facts.quality_key(front, "search")
+    shown = facts.recommended(front) or max(front["points"], key=lambda point: point[key], default=None)
     if _ram_varies(front):
         _front_panel(axes, front, "ram")
     elif shown is not None:
@@ -73,17 +74,17 @@ def _second_panel(axes: Axes, front: Front) -> None:
 
 def _front_panel(axes: Axes, front: Front, name: str) -> None:
     title = {"flash": "flash", "ram": "RAM"}[name]
-    key = facts.accuracy_key(front)
-    low, high = _accuracy_window(front, key)
+    split, quality = facts.shown_split(front), front["quality"]["name"].capitalize()
+    key = facts.quality_key(front, split)
+    low, high = _quality_window(front, key)
     axes.set_ylim(low, high)
     _cost_axis(axes, front, name)
     _draw_trials(axes, front, name, low)
     _draw_limits(axes, front, name, key)
     _draw_points(axes, front, name, key)
     _draw_marks(axes, front, name, key)
-    split = "holdout" if key == "accuracy_holdout" else "search"
-    axes.set_title(f"Accuracy on the {split} split against {title}", loc="left", fontsize=11, color=INK, pad=10)
-    axes.set_ylabel("Accuracy, %", color=INK)
+    axes.set_title(f"{quality} on the {split} split against {title}", loc="left", fontsize=11, color=INK, pad=10)
+    axes.set_ylabel(f"{quality}, %", color=INK)
     axes.set_xlabel(title[0].upper() + title[1:], color=INK)
     _note_hidden(axes, front, key, low)
     _plain_frame(axes)
@@ -102,22 +103,22 @@ def _scale_rows(front: Front) -> list[Point]:
     return [front["baseline"], *(front["points"] or front["trials"])]
 
 
-def _accuracy_window(front: Front, key: str) -> tuple[float, float]:
-    """The accuracies worth drawing, in percent: a point far below the baseline must not flatten all others."""
+def _quality_window(front: Front, key: str) -> tuple[float, float]:
+    """The figures worth drawing, in percent: a point far below the baseline must not flatten all others."""
     rows = _scale_rows(front)
-    ends = [end for row in rows for end in _ends(row, key)]
+    ends = [end for row in rows for end in _ends(front, row, key)]
     start, chosen = front["baseline"].get(key), facts.recommended(front)
     floor = 100 * start - max(WINDOW, 4 * (front["limits"].get("max_drop") or 0)) if start is not None else 0.0
     if chosen is not None:
-        floor = min(floor, *_ends(chosen, key))
+        floor = min(floor, *_ends(front, chosen, key))
     low, high = max(floor, min(ends, default=0.0)), max(ends, default=100.0)
     room = max(0.06 * (high - low), 0.3)
     return max(0.0, low - room), min(100.0 + room, high + room)
 
 
-def _ends(row: Point, key: str) -> list[float]:
-    """The accuracy of a point in percent, and the ends of its interval where the holdout is drawn."""
-    interval = row.get("interval_holdout") if key == "accuracy_holdout" else None
+def _ends(front: Front, row: Point, key: str) -> list[float]:
+    """The quality of a point in percent, and the ends of its interval where the holdout is drawn."""
+    interval = row.get("interval_holdout") if key == facts.quality_key(front, "holdout") else None
     return [100 * value for value in (row.get(key), *(interval or ())) if value is not None]
 
 
@@ -141,22 +142,23 @@ def _cost_axis(axes: Axes, front: Front, name: str) -> None:
 
 def _draw_trials(axes: Axes, front: Front, name: str, low: float) -> None:
     left, right = axes.get_xlim()
+    key = facts.quality_key(front, "search")
     for feasible, face in ((True, GRAY), (False, "none")):
         spots = [
-            (trial[f"{name}_bytes"], 100 * trial["accuracy_search"])
+            (trial[f"{name}_bytes"], 100 * trial[key])
             for trial in front["trials"]
-            if trial["accuracy_search"] is not None and bool(trial["feasible"]) is feasible
+            if trial[key] is not None and bool(trial["feasible"]) is feasible
         ]
-        spots = [(cost, accuracy) for cost, accuracy in spots if left <= cost <= right and accuracy >= low]
+        spots = [(cost, quality) for cost, quality in spots if left <= cost <= right and quality >= low]
         label = "trial (search split)" if feasible else "trial that breaks a limit"
         alpha = 0.6 if len(front["trials"]) <= 500 else 0.35
         if spots:
-            costs, accuracies = zip(*spots, strict=True)
-            axes.scatter(costs, accuracies, s=11, color=face, edgecolors=GRAY, linewidths=0.7, alpha=alpha, label=label)
+            costs, qualities = zip(*spots, strict=True)
+            axes.scatter(costs, qualities, s=11, color=face, edgecolors=GRAY, linewidths=0.7, alpha=alpha, label=label)
 
 
 def _draw_limits(axes: Axes, front: Front, name: str, key: str) -> None:
-    limit, floor = front["limits"].get(f"{name}_bytes"), facts.accuracy_floor(front, key)
+    limit, floor = front["limits"].get(f"{name}_bytes"), facts.quality_floor(front, key)
     left, right = axes.get_xlim()
     if floor is not None:
         axes.axhline(100 * floor, color=VERMILION, linewidth=1.2, linestyle=(0, (5, 3)))
@@ -188,36 +190,29 @@ def _draw_points(axes: Axes, front: Front, name: str, key: str) -> None:
     points = [point for point in facts.by_flash(front) if point.get(key) is not None]
     if not points:
         return
-    costs, accuracies = [point[f"{name}_bytes"] for point in points], [100 * point[key] for point in points]
-    steps = facts.staircase(zip(costs, accuracies, strict=True))
+    costs, qualities = [point[f"{name}_bytes"] for point in points], [100 * point[key] for point in points]
+    steps = facts.staircase(zip(costs, qualities, strict=True))
     steps.append((axes.get_xlim()[1], steps[-1][1]))
     axes.step([cost for cost, _ in steps], [top for _, top in steps], where="post", color=BLUE, linewidth=1.4, zorder=3)
-    if key == "accuracy_holdout":
+    held = facts.has_holdout(front)
+    if held:
         axes.errorbar(
             costs,
-            accuracies,
-            yerr=_whiskers(points),
+            qualities,
+            yerr=_whiskers(points, key),
             fmt="none",
             ecolor=BLUE,
             elinewidth=0.9,
             capsize=2.2,
             alpha=0.4 if len(points) <= CROWD else 0.2,
         )
-    axes.plot(
-        costs, accuracies, "o", color=BLUE, markersize=6, markeredgecolor="white", zorder=4, label=_point_label(key)
-    )
+    label = "front (holdout, 95 % interval)" if held else "front (search split)"
+    axes.plot(costs, qualities, "o", color=BLUE, markersize=6, markeredgecolor="white", zorder=4, label=label)
 
 
-def _point_label(key: str) -> str:
-    return "front (holdout, 95 % interval)" if key == "accuracy_holdout" else "front (search split)"
-
-
-def _whiskers(points: Sequence[Point]) -> list[list[float]]:
-    """How far each interval reaches below and above its accuracy, in percentage points."""
-    pairs = [
-        (point["accuracy_holdout"], point.get("interval_holdout") or [point["accuracy_holdout"]] * 2)
-        for point in points
-    ]
+def _whiskers(points: Sequence[Point], key: str) -> list[list[float]]:
+    """How far each interval reaches below and above its figure, in percentage points."""
+    pairs = [(point[key], point.get("interval_holdout") or [point[key]] * 2) for point in points]
     lower = [max(0.0, 100 * (middle - low)) for middle, (low, _) in pairs]
     return [lower, [max(0.0, 100 * (high - middle)) for middle, (_, high) in pairs]]
 
@@ -268,8 +263,8 @@ def _label_chosen(axes: Axes, front: Front, name: str, key: str) -> None:
 def _free_offset(axes: Axes, front: Front, name: str, key: str, spot: tuple[float, float]) -> tuple[float, float]:
     """Where a label around `spot` hides the fewest marks, in typographic points."""
     rows = [(row, row.get(key), 20) for row in [front["baseline"], *front["points"]]]
-    rows += [(trial, trial["accuracy_search"], 1) for trial in front["trials"]]
-    marks = [(row[f"{name}_bytes"], 100 * accuracy, weight) for row, accuracy, weight in rows if accuracy is not None]
+    rows += [(trial, trial[facts.quality_key(front, "search")], 1) for trial in front["trials"]]
+    marks = [(row[f"{name}_bytes"], 100 * quality, weight) for row, quality, weight in rows if quality is not None]
     pixels = axes.transData.transform([mark[:2] for mark in marks])
     center, scale = axes.transData.transform(spot), DPI / 72
     frame = axes.get_window_extent()

@@ -48,8 +48,8 @@ class View:
             yield Stages(status.update)
 
     @contextmanager
-    def trials(self, total: int) -> Iterator["TrialBar"]:
-        """Show the search."""
+    def trials(self, total: int, quality: str) -> Iterator["TrialBar"]:
+        """Show the search; `quality` is the name of what is to be kept."""
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -62,7 +62,7 @@ class View:
         console = self.err
         hidden = self.quiet or not console.is_terminal
         with Progress(*columns, console=console, disable=hidden, transient=True, expand=True) as progress:
-            yield TrialBar(progress, total)
+            yield TrialBar(progress, total, quality)
 
     @contextmanager
     def epochs(self, total: int) -> Iterator[Callable[[int, int, Mapping[str, float]], None]]:
@@ -100,8 +100,8 @@ class Stages:
 class TrialBar:
     """The bar of a search."""
 
-    def __init__(self, progress: Progress, total: int) -> None:
-        self._progress = progress
+    def __init__(self, progress: Progress, total: int, quality: str) -> None:
+        self._progress, self._quality = progress, quality
         self._task = progress.add_task("searching", total=total, rate="", best="")
         self._best: Record | None = None
 
@@ -111,18 +111,18 @@ class TrialBar:
             self._best = record
         speed = self._progress.tasks[self._task].speed
         self._progress.update(
-            self._task, completed=number + 1, rate=f"{speed:.1f}/s" if speed else "", best=_describe(self._best)
+            self._task, completed=number + 1, rate=f"{speed:.1f}/s" if speed else "", best=self._describe()
         )
+
+    def _describe(self) -> str:
+        if self._best is None:
+            return "nothing fits yet"
+        reached = self._best.metrics[f"{self._quality}_search"]
+        return f"best {_flash(self._best) / 1024:,.1f} KiB at {100 * reached:.2f} % {self._quality}"
 
 
 def _flash(record: Record) -> float:
     return record.metrics["flash_bytes"]
-
-
-def _describe(best: Record | None) -> str:
-    if best is None:
-        return "nothing fits yet"
-    return f"best {_flash(best) / 1024:,.1f} KiB at {100 * best.metrics['accuracy_search']:.2f} %"
 
 
 def _plain(text: str) -> str:

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from bqsearch.report import facts, words
 from bqsearch.report.facts import Front, Point
+from bqsearch.search.verify import Check, Verified
 
 ROWS = 15  # more points than this do not help a reader of a terminal
 WIDE = 112  # from this width on an interval stands beside its figure, not below it
@@ -29,24 +30,42 @@ def front_table(front: Front, width: int = 80) -> Table:
     wide = width >= WIDE
     table = _headed(front, wide)
     table.caption = _caption(front, len(points) - len(shown))
-    for point in [front["baseline"], *shown]:
+    for point in [*facts.uncompressed(front), *shown]:
         star = chosen is not None and point is chosen
         table.add_row(*_row(point, front, star, wide), style="bold green" if star else "")
     return table
 
 
 def summary(front: Front) -> RenderableType:
-    """What the run recommends and why, and a note where it stopped early or the baseline does not fit."""
+    """What the run recommends and why, and a note where it stopped early."""
     chosen = facts.recommended(front)
     mark = Text(f"{STAR} ", style="bold green") if chosen is not None else Text("! ", style="bold yellow")
     lines = [mark + Text(words.headline(front), style="bold"), Text(str(front.get("reason") or ""))]
-    lines += [Text(note, style="yellow") for note in (words.baseline_note(front), words.stop_note(front)) if note]
+    lines.append(Text(words.stop_note(front), style="yellow"))
     return Group(*(line for line in lines if line.plain))
+
+
+def verification(checked: Sequence[Verified]) -> RenderableType:
+    """Pass or fail of each point, what was compared, and the sum."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    for heading in ("point", "verdict", "checks"):
+        table.add_column(heading, justify="right" if heading == "point" else "left")
+    for point in checked:
+        verdict = Text("pass", style="green") if point.passed else Text("FAIL", style="bold red")
+        lines = [_check(check) for check in point.checks]
+        table.add_row(str(point.point), verdict, Group(*lines))
+    passed = sum(point.passed for point in checked)
+    return Group(table, Text(f"{passed} of {len(checked)} points pass"))
+
+
+def _check(check: Check) -> Text:
+    text = f"{check.name}: {check.detail}"
+    return Text(text) if check.passed else Text(f"! {text}", style="red")
 
 
 def _headed(front: Front, wide: bool) -> Table:
     table = Table(
-        title=Text(f"{front['model']} on {front['target_title']}", style="bold"),
+        title=Text(facts.title(front), style="bold"),
         title_justify="left",
         caption_justify="left",
         box=box.SIMPLE_HEAD,
@@ -66,18 +85,17 @@ def _headings(wide: bool) -> Sequence[str]:
 
 
 def _row(point: Point, front: Front, star: bool, wide: bool) -> list[Text]:
-    over = facts.over_limits(point, front["limits"])
-    unit = " B" if wide else ""
+    over, size = facts.over_limits(point, front["limits"]), words.size if wide else words.number
     name = f"{STAR} {point['id']}" if star else str(point.get("id", "baseline" if wide else "base"))
-    held = Text(words.percent(point.get("accuracy_holdout")))
+    held = Text(words.percent(point.get(facts.quality_key(front, "holdout"))))
     drop = _limited(words.number(point.get("drop_holdout"), 2), "drop" in over)
     return [
         Text(name),
-        Text(words.percent(point["accuracy_search"])),
+        Text(words.percent(point[facts.quality_key(front, "search")])),
         _within(held, words.span(point.get("interval_holdout"), scale=100, link="…"), wide),
         _within(drop, words.span(point.get("drop_interval"), link="…"), wide),
-        _limited(words.number(point["flash_bytes"]) + unit, "flash" in over),
-        _limited(words.number(point["ram_bytes"]) + unit, "ram" in over),
+        _limited(size(point.get("flash_bytes")), "flash" in over),
+        _limited(size(point.get("ram_bytes")), "ram" in over),
         Text(words.figure(point.get("latency_ms"))),
         Text(words.figure(point.get("energy_mj"))),
         Text(words.ratio(point.get("ratio"))),
@@ -97,7 +115,10 @@ def _limited(figure: str, over: bool) -> Text:
 
 def _caption(front: Front, hidden: int) -> Text:
     """The limits, and how many points the table leaves out."""
-    lines = [f"Limits: {_limits(front['limits'])}. ! marks a figure over its limit."]
+    search, holdout = front["engines"]["search"], front["engines"]["holdout"]
+    splits = "Search and holdout" if search == holdout else f"Search (by {search}) and holdout (by {holdout})"
+    what = f"{splits}: {front['quality']['name']}."
+    lines = [f"{what} Limits: {_limits(front['limits'])}. ! marks a figure over its limit."]
     if hidden:
         lines.append(f"{hidden} more {'point' if hidden == 1 else 'points'} in front.json.")
     return Text("\n".join(lines), style="dim")

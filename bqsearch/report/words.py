@@ -12,7 +12,9 @@ NONE = "\u2013"
 
 def number(value: float | None, digits: int = 0) -> str:
     """A number with thousands separators, or a dash where there is none."""
-    return NONE if value is None or not math.isfinite(value) else f"{value:,.{digits}f}"
+    if value is None or not math.isfinite(value):
+        return NONE
+    return f"{round(value, digits) + 0.0:,.{digits}f}"  # the sum turns -0.0 into 0.0
 
 
 def figure(value: float | None) -> str:
@@ -58,22 +60,8 @@ def headline(front: Front) -> str:
     """The run's result in one or two sentences."""
     chosen = facts.recommended(front)
     if chosen is not None:
-        return f"{_accuracy_sentence(chosen)} {_size_sentence(chosen)}"
+        return f"{_quality_sentence(front, chosen)} {_size_sentence(chosen)}"
     return "No point is recommended." if front["points"] else "This run ended without a point on the front."
-
-
-def baseline_note(front: Front) -> str:
-    """A sentence on a baseline that breaks the limits, or nothing where it keeps them."""
-    baseline, limits = front["baseline"], front["limits"]
-    if baseline.get("feasible", True):
-        return ""
-    broken = facts.over_limits(baseline, limits)
-    parts = [
-        f"{label} {size(baseline[key])} of {size(limits[key])}"
-        for name, label, key in (("flash", "flash", "flash_bytes"), ("ram", "RAM", "ram_bytes"))
-        if name in broken
-    ]
-    return f"The baseline does not fit: {', '.join(parts)}." if parts else "The baseline breaks a limit."
 
 
 def stop_note(front: Front) -> str:
@@ -90,13 +78,13 @@ def moment(stamp: str) -> str:
     return re.sub(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d)(:[\d.]+)?(Z|\+00:00)$", r"\1 \2 UTC", stamp)
 
 
-def _accuracy_sentence(point: Point) -> str:
-    name = f"Point {point['id']}"
-    if point.get("accuracy_holdout") is None:
-        searched = percent(point["accuracy_search"])
-        return f"{name} reaches {searched} % accuracy on the search split; the holdout split was not read."
+def _quality_sentence(front: Front, point: Point) -> str:
+    name, quality = f"Point {point['id']}", front["quality"]["name"]
+    searched, held = (point.get(facts.quality_key(front, split)) for split in ("search", "holdout"))
+    if held is None:
+        return f"{name} reaches {percent(searched)} % {quality} on the search split; the holdout split was not read."
     within = _within(span(point.get("interval_holdout"), scale=100))
-    kept = f"{name} keeps {percent(point['accuracy_holdout'])} % accuracy on the holdout split{within}"
+    kept = f"{name} keeps {percent(held)} % {quality} on the holdout split{within}"
     if point.get("drop_holdout") is None:
         return f"{kept}."
     return f"{kept}, a drop of {number(point['drop_holdout'], 2)} points{_within(span(point.get('drop_interval')))}."

@@ -9,7 +9,7 @@ from bqsearch.bank import Moments, OptionBank
 from bqsearch.compress import compress
 from bqsearch.graph import passes
 from bqsearch.graph.ir import Graph
-from bqsearch.graph.ops import Layer, layers
+from bqsearch.graph.ops import Layer, layers, source
 from bqsearch.plan import Choice
 from bqsearch.runtime.litert import Runner, fitting_batch, fitting_threads
 from bqsearch.types import Array, Floats, Shape
@@ -26,7 +26,7 @@ def moments(graph: Graph, inputs: Array) -> dict[str, Moments]:
         inputs: `(n, ...)` codes of the network's input.
     """
     found = layers(graph)
-    sources = {layer.name: graph.ops[layer.op].inputs[0] for layer in found}
+    sources = {layer.name: source(graph.ops[layer.op]) for layer in found}
     maps = _input_maps(graph, tuple(dict.fromkeys(sources.values())), inputs)
     return {layer.name: _tap_moments(graph, layer, *maps[sources[layer.name]]) for layer in found}
 
@@ -109,6 +109,8 @@ def _taps(graph: Graph, layer: Layer, values: Floats) -> Floats:
     height, width = layer.shape[1:3]
     op = graph.ops[layer.op]
     rows, columns = graph.tensors[op.outputs[0]].shape[1:3]
+    if layer.operator == "TRANSPOSE_CONV":
+        return _spread_taps(values, layer.shape, op.options, (rows, columns))
     padded = _padded(values, layer.shape, op.options, (rows, columns))
     strides = op.options["strideH"], op.options["strideW"]
     dilations = op.options["dilationHFactor"], op.options["dilationWFactor"]
@@ -123,13 +125,39 @@ def _taps(graph: Graph, layer: Layer, values: Floats) -> Floats:
     return taps[None]
 
 
+def _spread_taps(values: Floats, shape: Shape, options: Mapping[str, int], outputs: tuple[int, int]) -> Floats:
+    """What each weight of a transposed convolution adds to an output position on average, over its weight.
+
+    Input position y stands behind output position `y * stride + tap - margin`; where that is none, or where no input
+    stands behind an output, a weight meets nothing. So these are the mean over all inputs, times inputs for each
+    output, less what the margins cut off.
+    """
+    margins = [before for before, _ in _margins(outputs, shape, options, values.shape[:2])]
+    taps = np.empty(shape[1:])
+    for i in range(shape[1]):
+        down = _landed(values.shape[0], options["strideH"], i - margins[0], outputs[0])
+        for j in range(shape[2]):
+            right = _landed(values.shape[1], options["strideW"], j - margins[1], outputs[1])
+            taps[i, j] = values[down][:, right].sum(axis=(0, 1)) / (outputs[0] * outputs[1])
+    return taps[None]
+
+
+def _landed(size: int, stride: int, offset: int, outputs: int) -> Array:
+    """Which of `size` input positions reach an output through a tap at `offset`."""
+    reached = np.arange(size) * stride + offset
+    return (reached >= 0) & (reached < outputs)
+
+
 def _padded(values: Floats, shape: Shape, options: Mapping[str, int], outputs: tuple[int, int]) -> Floats:
     """The input map with SAME padding's zeros around it, or as it is."""
-    if options["padding"] != schema.Padding.SAME:
-        return values
+    return np.pad(values, [*_margins(values.shape[:2], shape, options, outputs), (0, 0)])
+
+
+def _margins(sides: Shape, shape: Shape, options: Mapping[str, int], places: Shape) -> list[tuple[int, int]]:
+    """TFLite's padding before and behind `sides`, over which a filter of `shape` has `places`."""
     margins = []
     for axis, letter in enumerate("HW"):
-        reach = (shape[1 + axis] - 1) * options[f"dilation{letter}Factor"] + 1
-        total = max((outputs[axis] - 1) * options[f"stride{letter}"] + reach - values.shape[axis], 0)
+        reach = (shape[1 + axis] - 1) * options.get(f"dilation{letter}Factor", 1) + 1
+        total = max((places[axis] - 1) * options[f"stride{letter}"] + reach - sides[axis], 0)
         margins.append((total // 2, total - total // 2))
-    return np.pad(values, [*margins, (0, 0)])
+    return margins if options["padding"] == schema.Padding.SAME else [(0, 0), (0, 0)]

@@ -4,6 +4,8 @@ import contextlib
 import io
 import logging
 import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -11,10 +13,36 @@ from bqsearch.errors import ModelError, UnsupportedError
 from bqsearch.graph import passes
 from bqsearch.graph.flatbuffer import SIGNATURE, serialize
 from bqsearch.graph.ir import Graph
-from bqsearch.graph.ops import layers
+from bqsearch.graph.ops import layers, source
 from bqsearch.importers.tflite import parse
 from bqsearch.quiet import silent_stderr
 from bqsearch.types import Array
+
+Ranges = dict[str, dict[str, Any]]  # "min" and "max" by tensor name
+
+
+def _ranges(content: bytearray, batches: Iterable[Mapping[str, Array]]) -> Iterator[Ranges]:
+    """Each tensor's range for one input after the other."""
+    from ai_edge_quantizer import calibrator, recipe, recipe_manager
+
+    manager = recipe_manager.RecipeManager()
+    manager.load_quantization_recipe(recipe.static_wi8_ai8())
+    worker = calibrator.Calibrator(content, num_threads=1)
+    for batch in batches:
+        worker.calibrate({SIGNATURE: [batch]}, manager)
+        yield worker.get_model_qsvs()
+        worker.reset_model_qsvs()
+
+
+def _extremes(measured: Iterable[Ranges]) -> Ranges:
+    """Each tensor's range over all inputs; the quantizer's own moving average would clip what few inputs reach."""
+    merged: Ranges = {}
+    for ranges in measured:
+        for name, found in ranges.items():
+            known = merged.setdefault(name, dict(found))
+            known["min"] = np.minimum(known["min"], found["min"])
+            known["max"] = np.maximum(known["max"], found["max"])
+    return merged
 
 
 def is_float(graph: Graph) -> bool:
@@ -31,16 +59,18 @@ def check_integer(graph: Graph) -> None:
     for layer in layers(graph):
         op = graph.ops[layer.op]
         ends = {
-            graph.tensors[op.inputs[0]].dtype,
+            graph.tensors[source(op)].dtype,
             graph.tensors[op.outputs[0]].dtype,
             graph.tensors[layer.weights].dtype,
         }
         bias = "int32" if layer.bias is None else graph.tensors[layer.bias].dtype
         if not ends <= {"int8", "uint8"} or bias != "int32":
+            hybrid = " (hybrid, also called dynamic-range, quantization)" if "float32" in ends else ""
+            mixed = f"{', '.join(sorted(ends))} with a bias of {bias}{hybrid}"
             raise UnsupportedError(
-                f"layer {layer.name!r} ({layer.operator}) mixes {', '.join(sorted(ends))} with a bias of {bias}: "
-                f"bqsearch needs 8-bit inputs, outputs and weights with int32 biases; give it the float model, or "
-                f"one that is quantized to int8 throughout"
+                f"layer {layer.name!r} ({layer.operator}) mixes {mixed}: "
+                f"bqsearch needs 8-bit inputs, outputs and weights with int32 biases; give it the model with float "
+                f"weights, or one that is quantized to int8 throughout"
             )
 
 
@@ -57,7 +87,7 @@ def quantize(graph: Graph, samples: Array) -> Graph:
     """
     from ai_edge_quantizer import quantizer, recipe
 
-    content = bytearray(serialize(passes.fold_float16(graph)))
+    content = bytearray(serialize(passes.fold_float16(graph), signature=True))
     logging.getLogger("absl").setLevel(logging.ERROR)
     try:
         with contextlib.redirect_stdout(io.StringIO()), silent_stderr(), warnings.catch_warnings():
@@ -65,7 +95,7 @@ def quantize(graph: Graph, samples: Array) -> Graph:
             worker = quantizer.Quantizer(content, recipe.static_wi8_ai8())
             shape = (1, *graph.input.shape[1:])
             batches = [{"input_0": sample.reshape(shape).astype(np.float32)} for sample in samples]
-            measured = worker.calibrate({SIGNATURE: batches}, num_threads=1)
+            measured = _extremes(_ranges(content, batches))
             result = worker.quantize(measured).quantized_model
     except Exception as error:  # its own checks are few: it fails in many ways
         raise ModelError(f"ai-edge-quantizer cannot quantize this model to int8: {error}") from error

@@ -9,6 +9,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from bqsearch.errors import ModelError, UnsupportedError
 from bqsearch.graph import passes
+from bqsearch.graph.diet import unshared
 from bqsearch.graph.flatbuffer import buffer_spans, serialize
 from bqsearch.graph.ir import Graph
 from bqsearch.graph.ops import macs
@@ -39,6 +40,7 @@ class Runner:
             batched = passes.with_batch(graph, batch)
         except UnsupportedError:
             self.batch, batched = 1, graph
+        batched = unshared(batched, variable)
         self._content = serialize(batched)
         self._spans = buffer_spans(batched, self._content, variable)
         self._threads = threads

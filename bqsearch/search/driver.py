@@ -9,8 +9,6 @@ from threading import Event
 from time import monotonic, perf_counter
 from typing import Literal
 
-import numpy as np
-
 from bqsearch.measure import Direction, Measurements
 from bqsearch.plan import Plan
 from bqsearch.search.prepare import Problem
@@ -19,7 +17,6 @@ from bqsearch.search.space import Space
 from bqsearch.search.spec import StudySpec
 from bqsearch.search.store import TrialStore
 from bqsearch.search.strategy import LAG, OptunaStrategy, Strategy
-from bqsearch.types import Array
 
 _TOLERANCE = 1e-9  # of a percentage point: a drop of exactly the limit is allowed
 
@@ -79,8 +76,7 @@ class Evaluator:
             values=None,
             constraints=limits,
             metrics=static_metrics(measured),
-            lost=None,
-            gained=None,
+            drop_bound=None,
             seconds=0.0,
         )
         static = {o.name: float(o.read(measured)) for o in self.problem.objectives if o.needs == "static"}
@@ -90,16 +86,17 @@ class Evaluator:
         return self.lane.submit(self._run, record, measured, static)
 
     def _run(self, record: Record, measured: Measurements, static: Mapping[str, float]) -> Record:
-        started, objectives = perf_counter(), self.problem.objectives
-        right, before = measured.correct, self.baseline.correct
-        drop = 100 * (self.baseline.accuracy - measured.accuracy)
+        started, quality = perf_counter(), self.problem.quality
+        values = {o.name: float(o.read(measured)) for o in self.problem.objectives if o.needs == "data"}
+        scores, before = (quality.scores(m.scorer, m.outputs) for m in (measured, self.baseline))
+        searched = {quality.name: float(scores.mean()), **values}
+        drop = 100 * float((before - scores).mean())
         return replace(
             record,
-            values=tuple(static[o.name] if o.name in static else float(o.read(measured)) for o in objectives),
+            values=tuple({**static, **values}[o.name] for o in self.problem.objectives),
             constraints={**record.constraints, "drop": drop - self.problem.spec.max_drop - _TOLERANCE},
-            metrics={"accuracy_search": measured.accuracy, **record.metrics},
-            lost=_count(before & ~right),
-            gained=_count(right & ~before),
+            metrics={**{f"{name}_search": value for name, value in searched.items()}, **record.metrics},
+            drop_bound=100 * quality.drop_bound(before - scores),
             seconds=perf_counter() - started,
         )
 
@@ -117,7 +114,7 @@ def search(problem: Problem, store: TrialStore, on_trial: OnTrial, stop: Event) 
         stop: Begin no further trial.
     """
     baseline = problem.measure(problem.bank.baseline)
-    assert baseline.correct is not None  # run before the clock starts
+    problem.quality.scores(baseline.scorer, baseline.outputs)  # run before the clock starts
     finished = store.finished()
     records = [record_of(trial) for trial in finished]
     for number, record in enumerate(records):
@@ -129,7 +126,7 @@ def search(problem: Problem, store: TrialStore, on_trial: OnTrial, stop: Event) 
         directions=directions(problem),
         finished=finished,
     )
-    started, litert = monotonic(), problem.scorer.runner.seconds
+    started, litert = monotonic(), problem.scorer.engine.seconds
     with ThreadPoolExecutor(max_workers=1) as lane:
         known = {record.plan.hash: done(record) for record in records}
         evaluator = Evaluator(problem=problem, baseline=baseline, lane=lane, known=known)
@@ -145,7 +142,7 @@ def search(problem: Problem, store: TrialStore, on_trial: OnTrial, stop: Event) 
         records=tuple(records),
         stopped=stopped,
         seconds=monotonic() - started,
-        litert_seconds=problem.scorer.runner.seconds - litert,
+        litert_seconds=problem.scorer.engine.seconds - litert,
     )
 
 
@@ -183,7 +180,3 @@ def static_metrics(measured: Measurements) -> dict[str, float]:
         "energy_mj": measured.energy * 1e3,
         "weight_bytes": measured.weight_bytes,
     }
-
-
-def _count(mask: Array) -> int:
-    return int(np.count_nonzero(mask))

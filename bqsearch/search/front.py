@@ -1,21 +1,26 @@
 """From trials to the front: pick, read the holdout once, recommend, and describe it all as front.json."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
+from math import inf
+from threading import Lock
 from typing import Any
 
 import numpy as np
 
-from bqsearch.measure import Measurements
+from bqsearch.errors import ModelError
+from bqsearch.measure import Measurements, Scorer
+from bqsearch.runtime import int8
 from bqsearch.search.driver import Searched, directions, static_metrics
 from bqsearch.search.folder import RunFolder, write_json
-from bqsearch.search.pareto import drop_bound, drop_interval, undominated, wilson_interval
-from bqsearch.search.planfile import MODEL, PLAN, write_point
-from bqsearch.search.prepare import Problem
+from bqsearch.search.pareto import undominated
+from bqsearch.search.planfile import file_names, write_point
+from bqsearch.search.prepare import OnStage, Problem
+from bqsearch.search.quality import ACCURACY, CONFIDENCE, Quality
 from bqsearch.search.record import Record
-from bqsearch.types import Array
+from bqsearch.types import Floats
 
 FORMAT = 1
 
@@ -28,13 +33,13 @@ class Point:
         trial: Number of the trial that found it.
         record: What the search found out.
         measured: Its readings.
-        holdout: Which inputs of the holdout it gets right.
+        holdout: Its scores on the holdout, `(n,)`.
     """
 
     trial: int
     record: Record
     measured: Measurements
-    holdout: Array
+    holdout: Floats
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,37 +47,87 @@ class Front:
     """The result of a search.
 
     Attributes:
-        baseline: The uncompressed network on the search split.
-        baseline_holdout: Which inputs of the holdout it gets right.
+        baseline: The uncompressed network.
+        before: Its scores on the search split and on the holdout, `(n,)` each.
+        litert: Its scores on the holdout in LiteRT, `(n,)`, which is what others report of it.
+        given: The same of the float or uint8 network that it was made from; None where it was searched as it came.
         points: By flash, smallest first.
+        refused: Why trials that belong on the front are not there, by number: the board's interpreter aborts.
         recommended: Position in `points`, None if there are none.
         reason: Why, or why none, in words.
+        scorer: Of the holdout.
     """
 
     baseline: Measurements
-    baseline_holdout: Array
+    before: tuple[Floats, Floats]
+    litert: Floats
+    given: tuple[Floats, Floats] | None
     points: tuple[Point, ...]
+    refused: Mapping[int, str]
     recommended: int | None
     reason: str
+    scorer: Scorer
 
 
-def make_front(problem: Problem, searched: Searched) -> Front:
-    """Choose the points and their recommended one on the search split, then read the holdout, once for each."""
+def make_front(problem: Problem, searched: Searched, on_stage: OnStage) -> Front:
+    """Choose the points on the search split, read the holdout once for each, and recommend one.
+
+    A point that the board's interpreter aborts on is left out. The holdout's scores have no part in the choice.
+    """
     chosen = pareto_trials(problem, searched.records)
-    recommended, reason = recommend(problem, [searched.records[n] for n in chosen], searched)
-    scorer = problem.holdout_scorer
-    points = []
-    for number in chosen:
-        measured = problem.measure(searched.records[number].plan)
-        right = scorer.correct(measured.model)
-        points.append(Point(trial=number, record=searched.records[number], measured=measured, holdout=right))
+    scorer = problem.holdout_scorer(_Told(on_stage, len(problem.data.holdout) * (1 + len(chosen))))
+    baseline = searched.baseline
+    before = problem.quality.scores(scorer, scorer.reference)
+    read = {number: _read_point(problem, searched.records[number], number, scorer) for number in chosen}
+    points = tuple(point for point in read.values() if isinstance(point, Point))
+    refused = {number: str(point) for number, point in read.items() if isinstance(point, ModelError)}
+    recommended, reason = recommend(problem, [point.record for point in points], searched)
+    if refused and not points:
+        reason = f"every candidate for the front is left out: {next(iter(refused.values()))}"
+    given = None
+    if problem.given is not None:
+        splits = ((problem.data.search, problem.scorer), (problem.data.holdout, scorer))
+        given = (problem.given_scores(*splits[0]), problem.given_scores(*splits[1]))
     return Front(
-        baseline=searched.baseline,
-        baseline_holdout=scorer.correct(searched.baseline.model),
-        points=tuple(points),
+        baseline=baseline,
+        before=(problem.quality.scores(baseline.scorer, baseline.outputs), before),
+        litert=_litert_scores(problem, scorer, before),
+        given=given,
+        points=points,
+        refused=refused,
         recommended=recommended,
         reason=reason,
+        scorer=scorer,
     )
+
+
+def _litert_scores(problem: Problem, scorer: Scorer, before: Floats) -> Floats:
+    if scorer.engine.name == problem.scorer.engine.name:
+        return before
+    litert = problem.litert_holdout_scorer()
+    return problem.quality.scores(litert, litert.reference)
+
+
+class _Told:
+    """Says how far the reading of the holdout is; called from several threads."""
+
+    def __init__(self, on_stage: OnStage, total: int) -> None:
+        self._on_stage, self._total, self._done = on_stage, total, 0
+        self._lock = Lock()
+
+    def __call__(self, count: int) -> None:
+        with self._lock:
+            self._done += count
+            self._on_stage(f"reading the holdout on TensorFlow Lite Micro: {self._done:,} of {self._total:,} inputs")
+
+
+def _read_point(problem: Problem, record: Record, trial: int, scorer: Scorer) -> Point | ModelError:
+    measured = problem.measure(record.plan)
+    try:
+        scores = problem.quality.scores(scorer, scorer.outputs(measured.model))
+    except ModelError as error:
+        return error
+    return Point(trial=trial, record=record, measured=measured, holdout=scores)
 
 
 def pareto_trials(problem: Problem, records: Sequence[Record]) -> list[int]:
@@ -89,21 +144,22 @@ def recommend(problem: Problem, records: Sequence[Record], searched: Searched) -
     """The point to take, and why; the holdout has no part in it."""
     if not records:
         return None, why_nothing(problem, searched)
-    count, most = len(problem.data.search), problem.spec.max_drop
-    bounds = [100 * drop_bound(r.lost or 0, r.gained or 0, count) for r in records]
+    count, most, name = len(problem.data.search), problem.spec.max_drop, problem.quality.name
+    bounds = [inf if record.drop_bound is None else record.drop_bound for record in records]
     for index, (record, bound) in enumerate(zip(records, bounds, strict=True)):
         if bound <= most:
             flash = f"{int(record.metrics['flash_bytes']):,} B of flash"
             return index, (
-                f"smallest flash ({flash}) of the points whose drop on the search split has a 95 % bound of at most "
-                f"{most:g} (bound {bound:.2f} points; nominal: not corrected for the choice among "
+                f"smallest flash ({flash}) of the points whose drop in {name} on the search split has a 95 % bound of "
+                f"at most {most:g} (bound {bound:.2f} points; nominal: not corrected for the choice among "
                 f"{len(searched.records)} trials)"
             )
     index = int(np.argmin(bounds))
-    finest = 100 * drop_bound(0, 0, count)
-    small = f"; {count} inputs cannot show less than {finest:.2f}: a larger split would help" if finest > most else ""
+    finest = 100 * problem.quality.drop_bound(np.zeros(count))
+    small = f"; with {count} inputs one that loses nothing has a bound of {finest:.2f}: a larger split would help"
+    small = small if finest > most else ""
     return index, (
-        f"no point's drop on the search split has a 95 % bound of at most {most:g}; this one comes nearest "
+        f"no point's drop in {name} on the search split has a 95 % bound of at most {most:g}; this one comes nearest "
         f"(bound {bounds[index]:.2f} points{small})"
     )
 
@@ -117,8 +173,8 @@ def why_nothing(problem: Problem, searched: Searched) -> str:
     if run and not reasons:
         best = min(r.constraints["drop"] for r in run) + problem.spec.max_drop
         reasons.append(
-            f"the best candidate loses {best:.2f} points on the search split, {problem.spec.max_drop:g} are allowed: "
-            f"allow more with --max-drop, or search longer with --trials"
+            f"the best candidate loses {best:.2f} points of {problem.quality.name} on the search split, "
+            f"{problem.spec.max_drop:g} are allowed: allow more with --max-drop, or search longer with --trials"
         )
     if not run and not reasons:
         reasons.append(
@@ -129,17 +185,12 @@ def why_nothing(problem: Problem, searched: Searched) -> str:
 
 
 def _over(problem: Problem, records: Sequence[Record], kind: str) -> str:
-    """How far the nearest candidate is above a board limit, empty if one keeps it."""
-    nearest = min(records, key=lambda r: r.constraints[kind])
-    return _over_text(problem, problem.measure(nearest.plan), kind)
-
-
-def _over_text(problem: Problem, measured: Measurements, kind: str) -> str:
-    """How far a network is above a limit, what takes the most, and what would help; empty if it keeps the limit."""
+    """How far the nearest candidate is above a board limit, what takes the most, and what would help; or nothing."""
+    plans = [problem.bank.baseline, min(records, key=lambda r: r.constraints[kind]).plan]
+    read = [problem.measure(plan) for plan in plans]
+    measured = min(read, key=lambda m: m.ram.total if kind == "ram" else m.flash.total)
+    excess = _excess(problem, measured, kind)
     flash, ram = measured.flash, measured.ram
-    total, limit = (flash.total, problem.max_flash) if kind == "flash" else (ram.total, problem.max_ram)
-    if total <= limit:
-        return ""
     part, nbytes = max(asdict(flash).items(), key=lambda item: item[1])
     help_ = {
         "flash": f"its largest part is {part} ({nbytes:,} B); a narrower network or a board with more flash would help",
@@ -147,9 +198,17 @@ def _over_text(problem: Problem, measured: Measurements, kind: str) -> str:
         f"buffer, {ram.stack + ram.static:,} B of stack and statics); a smaller input, fewer channels there or a board "
         f"with more RAM would help",
     }
-    board = problem.cost.target.flash if kind == "flash" else problem.cost.target.ram
-    whose = "the board's" if limit == board else f"--max-{kind}"
-    return f"{kind} is {total - limit:,} B above the limit of {limit:,} B ({whose}); {help_[kind]}"
+    return f"{excess}; {help_[kind]}" if excess else ""
+
+
+def _excess(problem: Problem, measured: Measurements, kind: str) -> str:
+    """How far a network is above a board limit, empty if it keeps it."""
+    total, limit = {
+        "flash": (measured.flash.total, problem.max_flash),
+        "ram": (measured.ram.total, problem.max_ram),
+    }[kind]
+    whose = "the board's" if limit == getattr(problem.cost.target, kind) else f"--max-{kind}"
+    return f"{kind} is {total - limit:,} B above the limit of {limit:,} B ({whose})" if total > limit else ""
 
 
 def write_front(problem: Problem, searched: Searched, front: Front, folder: RunFolder) -> dict[str, Any]:
@@ -163,7 +222,7 @@ def write_front(problem: Problem, searched: Searched, front: Front, folder: RunF
 
 
 def describe(problem: Problem, searched: Searched, front: Front) -> dict[str, Any]:
-    """The front as plain values; accuracies are shares from 0 to 1, drops percentage points."""
+    """The front as plain values; accuracies and fidelities are shares, 1 at best, drops percentage points."""
     spec, data = problem.spec, problem.data
     pareto = {point.trial for point in front.points}
     return {
@@ -182,6 +241,7 @@ def describe(problem: Problem, searched: Searched, front: Front) -> dict[str, An
             "fingerprint": data.fingerprint,
             "note": data.note,
         },
+        "quality": {key: getattr(problem.quality, key) for key in ("name", "summary", "intervals")},
         "objectives": [{"name": o.name, "direction": o.direction, "unit": o.unit} for o in problem.objectives],
         "limits": {"flash_bytes": problem.max_flash, "ram_bytes": problem.max_ram, "max_drop": spec.max_drop},
         "constants": dict(problem.cost.target.sources),
@@ -190,13 +250,16 @@ def describe(problem: Problem, searched: Searched, front: Front) -> dict[str, An
             {"name": e.layer.name, "operator": e.layer.operator, "shape": list(e.layer.shape), "weights": e.layer.size}
             for e in problem.bank.layers
         ],
-        "arena": {"bytes": problem.cost.arena.nbytes, "lower_bound": problem.cost.arena.lower_bound},
+        "footprint": problem.cost.footprint.provenance,
+        "arena": {"bytes": problem.cost.footprint.activations, "lower_bound": problem.cost.footprint.lower_bound},
+        "engines": {"search": problem.scorer.engine.name, "holdout": front.scorer.engine.name},
+        "given": _given(problem, front),
         "baseline": _baseline(problem, front),
         "points": [_point(problem, front, number) for number in range(len(front.points))],
         "recommended": front.recommended,
         "reason": front.reason,
         "notes": _notes(problem, front),
-        "trials": [_trial(n, record, n in pareto) for n, record in enumerate(searched.records)],
+        "trials": [_trial(n, record, n in pareto, problem.quality) for n, record in enumerate(searched.records)],
     }
 
 
@@ -205,57 +268,112 @@ _PARTS = {
     "model": str,
     "target_title": str,
     "data": dict,
+    "quality": dict,
+    "engines": dict,
+    "footprint": str,
     "limits": dict,
     "settings": dict,
     "layers": list,
 }
 _PARTS |= {"baseline": dict, "points": list, "trials": list, "objectives": list, "reason": str, "notes": list}
-_FIGURES = {
-    "accuracy_search",
-    "accuracy_holdout",
-    "flash_bytes",
-    "ram_bytes",
-    "latency_ms",
-    "energy_mj",
-    "flash",
-    "ram",
-}
+_FIGURES = {"flash_bytes", "ram_bytes", "latency_ms", "energy_mj", "flash", "ram", "interval_holdout"}
 
 
 def is_front(value: Any) -> bool:
     """Whether plain values have the form that `describe` gives."""
-    if not isinstance(value, dict) or value.get("format") != FORMAT or "recommended" not in value:
+    if not isinstance(value, dict) or value.get("format") != FORMAT or not {"recommended", "given"} <= set(value):
         return False
     if not all(isinstance(value.get(key), kind) for key, kind in _PARTS.items()):
         return False
-    return all(isinstance(entry, dict) and set(entry) >= _FIGURES for entry in (value["baseline"], *value["points"]))
+    figures = _FIGURES | {f"{value['quality'].get('name')}_{split}" for split in ("search", "holdout")}
+    return all(isinstance(entry, dict) and set(entry) >= figures for entry in (value["baseline"], *value["points"]))
 
 
 def _notes(problem: Problem, front: Front) -> list[str]:
     """What a careful reader should know."""
-    notes = []
-    for kind in ("ram", "flash"):
-        over = _over_text(problem, front.baseline, kind)
-        if over:
-            notes.append(f"the int8 baseline does not fit: {over}")
-        given, board = getattr(problem.spec, f"max_{kind}"), getattr(problem.cost.target, kind)
-        if given is not None and given > board:
-            notes.append(f"--max-{kind} of {given:,} B is more than the board has: the limit is {board:,} B")
-    reached, guessing = float(front.baseline_holdout.mean()), 1 / len(problem.data.classes)
-    if reached <= guessing:
-        notes.append(
-            f"the baseline is right on {100 * reached:.2f} % of the holdout, and guessing would be on "
-            f"{100 * guessing:.2f} %: check that the data's classes come in the order of the model's outputs, "
-            f"and --normalize"
-        )
+    notes = [*_limit_notes(problem, front), *_micro_notes(problem, front)]
+    notes += (_accuracy_notes if problem.quality is ACCURACY else _fidelity_notes)(problem, front)
     if front.recommended is not None:
         drop = _point(problem, front, front.recommended)["drop_holdout"]
         if drop > problem.spec.max_drop:
             notes.append(
-                f"the recommended point loses {drop:.2f} points on the holdout, more than the "
-                f"{problem.spec.max_drop:g} allowed on the search split: choosing among many favors lucky ones"
+                f"the recommended point loses {drop:.2f} points of {problem.quality.name} on the holdout, more than "
+                f"the {problem.spec.max_drop:g} allowed on the search split: choosing among many favors lucky ones"
             )
     return notes
+
+
+def _limit_notes(problem: Problem, front: Front) -> Iterator[str]:
+    over = [text for kind in ("ram", "flash") if (text := _excess(problem, front.baseline, kind))]
+    if over:
+        yield f"the {_kind(problem)} baseline does not fit: {'; '.join(over)}"
+    for kind in ("ram", "flash"):
+        given, board = getattr(problem.spec, f"max_{kind}"), getattr(problem.cost.target, kind)
+        if given is not None and given > board:
+            yield f"--max-{kind} of {given:,} B is more than the board has: the limit is {board:,} B"
+
+
+def _accuracy_notes(problem: Problem, front: Front) -> Iterator[str]:
+    if problem.data.halved or front.scorer.engine.name != problem.scorer.engine.name:
+        halves = (front.before[0], front.litert)
+        shown = halves if problem.data.halved else (front.litert,)
+        where = "both halves of the data together" if problem.data.halved else "the holdout"
+        figures = f"the {_kind(problem)} baseline is right on {_share_of(shown)}"
+        if front.given is not None:
+            figures += f", the {_given_kind(problem)} network on {_share_of(front.given[-len(shown) :])}"
+        yield f"in LiteRT, on {where}: {figures}"
+    reached, guessing = float(front.before[1].mean()), 1 / len(problem.data.classes)
+    if reached <= guessing:
+        yield (
+            f"the baseline is right on {100 * reached:.2f} % of the holdout, and guessing would be on "
+            f"{100 * guessing:.2f} %: check --normalize, and that the data's classes ({_listed(problem.data.classes)}) "
+            f"come in the order of the model's outputs; if not, --classes A,B,... orders them"
+        )
+
+
+def _fidelity_notes(problem: Problem, front: Front) -> Iterator[str]:
+    if any((scorer.reference == scorer.reference[0]).all() for scorer in (problem.scorer, front.scorer)):
+        yield f"the {_kind(problem)} baseline gives one and the same output for a whole split: fidelity says little"
+    if front.given is not None:
+        kept = 100 * front.given[1].mean()
+        yield (
+            f"the {_given_kind(problem)} network's outputs have a fidelity of {kept:.2f} % to the baseline's on "
+            f"the holdout: what quantizing changed comes on top of a point's drop"
+        )
+
+
+def _given(problem: Problem, front: Front) -> dict[str, Any] | None:
+    """The scores of the network as it was given, and in what type."""
+    return None if front.given is None else {"kind": _given_kind(problem), **_scored(problem, *front.given)}
+
+
+def _kind(problem: Problem) -> str:
+    return problem.graph.input.dtype
+
+
+def _given_kind(problem: Problem) -> str:
+    assert problem.given is not None
+    return "float" if int8.is_float(problem.given) else "uint8"
+
+
+def _micro_notes(problem: Problem, front: Front) -> Iterator[str]:
+    """What is particular to boards with TensorFlow Lite Micro."""
+    if front.given is not None and _given_kind(problem) == "uint8":
+        yield (
+            "TensorFlow Lite Micro has no uint8 kernels: the network is converted to int8, activations exactly, "
+            "weights to symmetric codes of each channel, which rounds again; the uint8 line is LiteRT's"
+        )
+    for trial, reason in front.refused.items():
+        yield f"trial {trial} would be on the front, but is left out: {reason}"
+
+
+def _share_of(halves: tuple[Floats, ...]) -> str:
+    right = np.concatenate(halves)
+    return f"{int(right.sum()):,} of {len(right):,} ({100 * right.mean():.2f} %)"
+
+
+def _listed(names: tuple[str, ...], most: int = 6) -> str:
+    return ", ".join(names if len(names) <= most else (*names[: most - 1], "..."))
 
 
 def _settings(problem: Problem, searched: Searched) -> dict[str, Any]:
@@ -274,13 +392,19 @@ def _settings(problem: Problem, searched: Searched) -> dict[str, Any]:
     }
 
 
-def _figures(measured: Measurements, accuracy: float, holdout: Array) -> dict[str, Any]:
-    right, count = int(holdout.sum()), len(holdout)
+def _scored(problem: Problem, search: Floats, holdout: Floats) -> dict[str, Any]:
+    """A network's scores on both splits."""
+    name = problem.quality.name
+    return {
+        f"{name}_search": float(search.mean()),
+        f"{name}_holdout": float(holdout.mean()),
+        "interval_holdout": list(problem.quality.interval(holdout, CONFIDENCE)),
+    }
+
+
+def _figures(measured: Measurements) -> dict[str, Any]:
     ram = asdict(measured.ram)
     return {
-        "accuracy_search": accuracy,
-        "accuracy_holdout": right / count,
-        "interval_holdout": list(wilson_interval(right, count)),
         **static_metrics(measured),
         "flash": asdict(measured.flash),
         "peak": ram.pop("peak"),
@@ -306,31 +430,33 @@ def _layer(entry: Any) -> dict[str, Any]:
 def _baseline(problem: Problem, front: Front) -> dict[str, Any]:
     measured = front.baseline
     fits = measured.flash.total <= problem.max_flash and measured.ram.total <= problem.max_ram
-    return {**_figures(measured, measured.accuracy, front.baseline_holdout), "feasible": fits}
+    return {**_scored(problem, *front.before), **_figures(measured), "feasible": fits}
 
 
 def _point(problem: Problem, front: Front, number: int) -> dict[str, Any]:
-    point, before = front.points[number], front.baseline_holdout
-    lost, gained = int((before & ~point.holdout).sum()), int((point.holdout & ~before).sum())
-    low, high = drop_interval(lost, gained, len(before))
+    point, quality = front.points[number], problem.quality
+    drops = front.before[1] - point.holdout
     return {
         "id": number,
         "trial": point.trial,
-        **_figures(point.measured, point.record.metrics["accuracy_search"], point.holdout),
-        "drop_holdout": 100 * (lost - gained) / len(before),
-        "drop_interval": [100 * low, 100 * high],
+        **{key: value for key, value in point.record.metrics.items() if key.endswith("_search")},
+        f"{quality.name}_holdout": float(point.holdout.mean()),
+        "interval_holdout": list(quality.interval(point.holdout, CONFIDENCE)),
+        **_figures(point.measured),
+        "drop_holdout": 100 * float(drops.mean()),
+        "drop_interval": [100 * end for end in quality.drop_interval(drops, CONFIDENCE)],
         "ratio": front.baseline.weight_bytes / point.measured.weight_bytes,
         "feasible": point.record.feasible,
         "plan": point.record.plan.to_json(),
-        "files": {"plan": f"points/{number}/{PLAN}", "model": f"points/{number}/{MODEL}"},
+        "files": {key: f"points/{number}/{name}" for key, name in file_names(problem.cost.target.runtime).items()},
     }
 
 
-def _trial(number: int, record: Record, pareto: bool) -> Mapping[str, Any]:
+def _trial(number: int, record: Record, pareto: bool, quality: Quality) -> Mapping[str, Any]:
     return {
         "number": number,
-        "accuracy_search": record.metrics.get("accuracy_search"),
-        **{key: value for key, value in record.metrics.items() if key != "accuracy_search"},
+        f"{quality.name}_search": None,
+        **record.metrics,
         "feasible": record.feasible,
         "pareto": pareto,
     }

@@ -2,22 +2,28 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bqsearch.bank import build
+from bqsearch.bank import Moments, build
 from bqsearch.compress import CompressedModel, compress
+from bqsearch.datasets.base import Dataset, Normalize
 from bqsearch.errors import OutputError, PlanError, StudyError
-from bqsearch.exporters import tflite
+from bqsearch.exporters import tflite, tflm
+from bqsearch.graph.ir import Graph
+from bqsearch.packing.containers import CONTAINERS
 from bqsearch.plan import Plan
 from bqsearch.runtime import calibrate
 from bqsearch.search import prepare
 from bqsearch.search.folder import write_bytes, write_json
 from bqsearch.search.prepare import OnStage, Problem
 from bqsearch.search.spec import Recipe, make_recipe
+from bqsearch.types import Array
 
-PLAN, MODEL = "plan.json", "model.tflite"
+PLAN, MODEL, MICRO_MODEL = "plan.json", "model.tflite", "model_tflm.tflite"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -27,23 +33,26 @@ class PlanFile:
     Attributes:
         plan: The choices.
         recipe: Of the run.
+        runtime: Of the board, `"bqsearch"` or `"tflm"`.
         model_sha256: Fingerprint of the model that was given.
         data_sha256: Fingerprint of the data that calibrated it.
-        output_sha256: SHA-256 of the point's `model.tflite`.
+        files_sha256: SHA-256 of the point's files, by name.
     """
 
     plan: Plan
     recipe: Recipe
+    runtime: str
     model_sha256: str
     data_sha256: str
-    output_sha256: str
+    files_sha256: Mapping[str, str]
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
         return {
             **self.plan.to_json(),
             "recipe": asdict(self.recipe),
-            "sha256": {"model": self.model_sha256, "data": self.data_sha256, "output": self.output_sha256},
+            "runtime": self.runtime,
+            "sha256": {"model": self.model_sha256, "data": self.data_sha256, "files": dict(self.files_sha256)},
         }
 
     @classmethod
@@ -56,34 +65,107 @@ class PlanFile:
         try:
             value = json.loads(path.read_text("utf-8"))
             plan = Plan.from_json(value)
-            hashes = {key: str(value["sha256"][key]) for key in ("model", "data", "output")}
-            recipe = make_recipe(value["recipe"])
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, StudyError) as error:
+            return cls(
+                plan=plan,
+                recipe=make_recipe(value["recipe"]),
+                runtime=_runtime(value["runtime"]),
+                model_sha256=str(value["sha256"]["model"]),
+                data_sha256=str(value["sha256"]["data"]),
+                files_sha256={str(name): str(digest) for name, digest in value["sha256"]["files"].items()},
+            )
+        except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError, AttributeError, StudyError) as error:
             raise PlanError(f"cannot read the plan {path}: {type(error).__name__}: {error}") from error
-        return cls(
-            plan=plan,
-            recipe=recipe,
-            model_sha256=hashes["model"],
-            data_sha256=hashes["data"],
-            output_sha256=hashes["output"],
-        )
+
+
+def _runtime(name: object) -> str:
+    if name not in CONTAINERS:
+        raise ValueError(f"unknown runtime {name!r}; known: {', '.join(CONTAINERS)}")
+    return str(name)
+
+
+def file_names(runtime: str) -> dict[str, str]:
+    """What a point's folder holds under a runtime, by what it is."""
+    micro = {"tflm": MICRO_MODEL} if runtime == prepare.MICRO else {}
+    return {"plan": PLAN, "model": MODEL, **micro}
+
+
+def point_files(model: CompressedModel, runtime: str) -> dict[str, bytes]:
+    """A point's files besides its plan: what LiteRT runs, and what the board's interpreter runs."""
+    made = {MODEL: tflite.export(model)}
+    if runtime == prepare.MICRO:
+        made[MICRO_MODEL] = tflm.export(model)
+    return made
 
 
 def write_point(problem: Problem, model: CompressedModel, folder: Path) -> None:
-    """Write a point's `plan.json` and `model.tflite`."""
-    content = tflite.export(model)
+    """Write a point's `plan.json` and its files."""
+    runtime = problem.cost.target.runtime
+    made = point_files(model, runtime)
     written = PlanFile(
         plan=model.plan,
         recipe=replace(problem.spec.recipe, data=problem.data.name),
+        runtime=runtime,
         model_sha256=problem.source,
         data_sha256=problem.data.fingerprint,
-        output_sha256=hashlib.sha256(content).hexdigest(),
+        files_sha256={name: _sha256(content) for name, content in made.items()},
     )
-    _write(written, content, folder)
+    _write(written, made, folder)
 
 
-def apply(file: PlanFile, model: str, data: str | None, folder: Path, on_stage: OnStage) -> None:
-    """Make a point's files again.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Material:
+    """What plans of one run are made from again.
+
+    Attributes:
+        graph: The 8-bit network.
+        data: Its data.
+        normalize: How the data's pixels become the network's real inputs.
+        inputs: Calibration inputs, codes.
+        runtime: Of the board.
+    """
+
+    graph: Graph
+    data: Dataset
+    normalize: Normalize | None
+    inputs: Array
+    runtime: str
+
+    def remake(self, plan: Plan) -> CompressedModel:
+        """The network under a plan."""
+        schemes = sorted({choice.scheme for choice in plan.choices.values()})
+        container = CONTAINERS[self.runtime]
+        bank = build(self.graph, self._moments, schemes, container, plan.bias_correction)
+        return compress(self.graph, bank, plan)
+
+    @cached_property
+    def _moments(self) -> Mapping[str, Moments]:
+        return calibrate.moments(self.graph, self.inputs)
+
+
+def gather(file: PlanFile, model: str, data: str | None, on_stage: OnStage) -> Material:
+    """Load what a plan was made from.
+
+    Args:
+        file: The plan.
+        model: Name or file of the model that it was made for.
+        data: Where its data lies now; None for where it was.
+        on_stage: Told in words what is being done.
+
+    Raises:
+        PlanError: Model or data are not those of the plan.
+    """
+    recipe = replace(file.recipe, model=model, data=data or file.recipe.data)
+    given, zoo = prepare.load_model(model)
+    _check("model", model, given.fingerprint, file.model_sha256)
+    loaded = prepare.load_data(recipe, given, zoo)
+    _check("data", loaded.name, loaded.fingerprint, file.data_sha256)
+    graph, normalize = prepare.to_int8(recipe, file.runtime, given, loaded, on_stage)
+    inputs = prepare.calibration_codes(recipe, graph, loaded, normalize)
+    return Material(graph=graph, data=loaded, normalize=normalize, inputs=inputs, runtime=file.runtime)
+
+
+def apply(file: PlanFile, model: str, data: str | None, folder: Path, on_stage: OnStage) -> tuple[str, ...]:
+    """Make a point's files again, and return their names.
 
     Args:
         file: What to make.
@@ -93,28 +175,29 @@ def apply(file: PlanFile, model: str, data: str | None, folder: Path, on_stage: 
         on_stage: Told in words what is being done.
 
     Raises:
-        PlanError: Model or data are not those of the plan, or the result is not the file that was scored.
+        PlanError: Model or data are not those of the plan, or a file is not the one that was scored.
     """
-    there = [str(folder / name) for name in (PLAN, MODEL) if (folder / name).exists()]
+    there = [str(folder / name) for name in (PLAN, *file.files_sha256) if (folder / name).exists()]
     if there:
         raise OutputError(f"{there[0]} exists and is not overwritten: choose another --out")
-    recipe = replace(file.recipe, model=model, data=data or file.recipe.data)
-    given, zoo = prepare.load_model(model)
-    _check("model", model, given.fingerprint, file.model_sha256)
-    loaded = prepare.load_data(recipe, given, zoo)
-    _check("data", loaded.name, loaded.fingerprint, file.data_sha256)
-    graph, normalize = prepare.to_int8(recipe, given, loaded, on_stage)
-    inputs = prepare.calibration_codes(recipe, graph, loaded, normalize)
+    material = gather(file, model, data, on_stage)
     on_stage("building the plan's codebooks")
-    schemes = sorted({choice.scheme for choice in file.plan.choices.values()})
-    bank = build(graph, calibrate.moments(graph, inputs), schemes, file.plan.bias_correction)
-    content = tflite.export(compress(graph, bank, file.plan))
-    _check("result", "of this machine's libraries", hashlib.sha256(content).hexdigest(), file.output_sha256)
-    _write(file, content, folder)
+    made = point_files(material.remake(file.plan), file.runtime)
+    found = {name: _sha256(content) for name, content in made.items()}
+    for name in sorted({*found, *file.files_sha256}):
+        wanted = file.files_sha256.get(name, "none")
+        _check(name, "made with this machine's libraries", found.get(name, "none"), wanted)
+    _write(file, made, folder)
+    return tuple(made)
 
 
-def _write(file: PlanFile, content: bytes, folder: Path) -> None:
-    write_bytes(folder / MODEL, content)
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _write(file: PlanFile, made: Mapping[str, bytes], folder: Path) -> None:
+    for name, content in made.items():
+        write_bytes(folder / name, content)
     write_json(folder / PLAN, file.to_json())
 
 

@@ -1,7 +1,7 @@
 """StudySpec -> Problem: model, data, board and bank, loaded, checked against each other and ready to be searched."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,16 +18,23 @@ from bqsearch.errors import DatasetError, ModelError, UnknownNameError
 from bqsearch.graph import passes
 from bqsearch.graph.ir import Graph
 from bqsearch.graph.ops import layers
+from bqsearch.graph.signed import is_unsigned, to_signed
 from bqsearch.hardware import target as targets
 from bqsearch.hardware.cost import CostModel
-from bqsearch.measure import Measurements, Objective, Scorer
+from bqsearch.hardware.micro import raw_file
+from bqsearch.importers import files
+from bqsearch.measure import Engine, LiteRt, Measurements, Micro, Objective, Scorer, real_values
+from bqsearch.packing.containers import CONTAINERS
 from bqsearch.plan import Plan
-from bqsearch.runtime import calibrate, int8
+from bqsearch.runtime import calibrate, int8, tflm
 from bqsearch.runtime.litert import Runner, fitting_batch, fitting_threads
-from bqsearch.search.spec import Recipe, StudySpec
-from bqsearch.types import Array
+from bqsearch.runtime.tflm import OnDone
+from bqsearch.search.quality import FIDELITY, Quality
+from bqsearch.search.spec import OBJECTIVES, UNLABELED_OBJECTIVES, Recipe, StudySpec
+from bqsearch.types import Array, Floats, Shape
 from bqsearch.zoo.base import ZooModel
 
+MICRO = "tflm"  # the runtime that has signed kernels only, and that scores the front
 SENSITIVITY_INPUTS = 64  # enough to rank layers, few enough to run every layer's probe
 
 OnStage = Callable[[str], None]
@@ -46,6 +53,7 @@ class Problem:
         cost: The board's cost model.
         scorer: Runs candidates on the search split.
         objectives: In the spec's order.
+        given: The float or uint8 network that the graph was made from; None where the model came as it is searched.
         source: SHA-256 of the model as it was given, before any conversion.
     """
 
@@ -57,7 +65,13 @@ class Problem:
     cost: CostModel
     scorer: Scorer
     objectives: tuple[Objective, ...]
+    given: Graph | None
     source: str
+
+    @property
+    def quality(self) -> Quality:
+        """What is to be kept."""
+        return self.spec.quality
 
     @property
     def max_flash(self) -> int:
@@ -78,9 +92,10 @@ class Problem:
             "graph": self.graph.fingerprint,
             "data": self.data.fingerprint,
             "target": self.cost.target.name,
-            "objectives": list(spec.objectives),
+            "objectives": [objective.name for objective in self.objectives],
             "schemes": list(spec.schemes),
             "normalize": None if spec.normalize is None else list(spec.normalize),
+            "classes": None if spec.classes is None else list(spec.classes),
             "max_drop": spec.max_drop,
             "max_flash": self.max_flash,
             "max_ram": self.max_ram,
@@ -98,10 +113,27 @@ class Problem:
         """Readings of the network under a plan, scored on the search split."""
         return Measurements(model=self.compress(plan), cost=self.cost, scorer=self.scorer)
 
-    @cached_property
-    def holdout_scorer(self) -> Scorer:
-        """Runs models on the holdout split; made only when the search is over."""
+    def holdout_scorer(self, on_done: OnDone | None = None) -> Scorer:
+        """Runs models on the holdout split as the board's runtime computes, when the search is over.
+
+        Args:
+            on_done: Told how many more inputs have been run, where that takes long.
+        """
+        if self.cost.target.runtime != MICRO:
+            return self.litert_holdout_scorer()
+        return make_scorer(self.graph, self.bank, self.data, self.data.holdout, self.normalize, Micro(on_done))
+
+    def litert_holdout_scorer(self) -> Scorer:
+        """Runs models on the holdout split in LiteRT."""
         return make_scorer(self.graph, self.bank, self.data, self.data.holdout, self.normalize)
+
+    def given_scores(self, split: Split, scorer: Scorer) -> Floats:
+        """The given network's scores in LiteRT by the run's quality, on a split and its scorer, `(n,)`."""
+        assert self.given is not None, "the model came as it is searched"
+        count = len(split)
+        runner = Runner(self.given, (), fitting_batch(self.given, count), fitting_threads(self.given, count))
+        outputs = runner.run(feed.encode(split.x, self.given.input, self.normalize))[0].reshape(count, -1)
+        return self.quality.scores(scorer, real_values(outputs, self.given.output))
 
 
 def prepare(spec: StudySpec, on_stage: OnStage) -> Problem:
@@ -110,14 +142,18 @@ def prepare(spec: StudySpec, on_stage: OnStage) -> Problem:
     Raises:
         BqsearchError: Any of the parts cannot be used; see the family's members.
     """
-    objectives = tuple(registry.load("objective", name) for name in spec.objectives)
     target = targets.load(spec.target)
+    if target.runtime == MICRO:
+        tflm.require()
     on_stage("reading the model")
     given, zoo = load_model(spec.model)
     on_stage("reading the data")
-    data = load_data(spec.recipe, given, zoo)
-    graph, normalize = to_int8(spec.recipe, given, data, on_stage)
-    bank = make_bank(spec, graph, data, normalize, on_stage)
+    spec, data = settle(spec, load_data(spec.recipe, given, zoo))
+    graph, normalize = to_int8(spec.recipe, target.runtime, given, data, on_stage)
+    if target.runtime == MICRO:
+        on_stage("trying the network in TensorFlow Lite Micro")
+        _try_micro(graph, feed.encode(data.search.x[:1], graph.input, normalize))
+    bank = make_bank(spec, target.runtime, graph, data, normalize, on_stage)
     return Problem(
         spec=spec,
         graph=graph,
@@ -126,9 +162,41 @@ def prepare(spec: StudySpec, on_stage: OnStage) -> Problem:
         bank=bank,
         cost=CostModel(graph=graph, target=target),
         scorer=make_scorer(graph, bank, data, data.search, normalize),
-        objectives=objectives,
+        objectives=tuple(registry.load("objective", name) for name in spec.objectives or ()),
+        given=given if int8.is_float(given) or is_unsigned(given) != is_unsigned(graph) else None,
         source=given.fingerprint,
     )
+
+
+def _try_micro(graph: Graph, inputs: Array) -> None:
+    """Raise what the interpreter has against the network before anything is searched."""
+    try:
+        tflm.run(raw_file(graph), inputs)
+    except ModelError as error:
+        raise ModelError(f"{error}. A board with bqsearch's own runtime, as hifive1, does not need it") from error
+
+
+def settle(spec: StudySpec, data: Dataset) -> tuple[StudySpec, Dataset]:
+    """The spec with its objectives named, as the data allow; and the data, whose note says so where they decide.
+
+    Raises:
+        DatasetError: Accuracy is asked for and there are no labels, or there are too few inputs for an interval.
+    """
+    if data.classes or not spec.labels:
+        spec = replace(spec, objectives=spec.objectives or OBJECTIVES)
+    elif spec.objectives is None:
+        spec = replace(spec, objectives=UNLABELED_OBJECTIVES)
+        told = "No labels: the search is for fidelity to the uncompressed 8-bit network, in place of accuracy."
+        data = replace(data, note=f"{data.note} {told}".strip())
+    else:
+        raise DatasetError(
+            f"a search for {', '.join(spec.objectives)} limits the drop in accuracy and needs labels, but {data.name} "
+            f"has none: add them, or search for what needs none with --objectives fidelity,flash,ram"
+        )
+    fewest = min(len(data.search), len(data.holdout)) // data.windows
+    if spec.quality is FIDELITY and fewest < 2:
+        raise DatasetError(f"an interval of fidelity needs two inputs in each split, but {data.name} has {fewest}")
+    return spec, data
 
 
 def load_model(name: str) -> tuple[Graph, ZooModel | None]:
@@ -142,18 +210,18 @@ def load_model(name: str) -> tuple[Graph, ZooModel | None]:
         zoo: ZooModel = registry.load("model", name)
         return registry.load("importer", "tflite")(zoo.checkpoint), zoo
     path = Path(name)
-    kind = path.suffix.removeprefix(".").lower()
-    if kind in registry.names("importer"):
-        graph: Graph = registry.load("importer", kind)(path)
-        return graph, None
-    if path.exists():
-        known = ", ".join(f".{k}" for k in registry.names("importer"))
-        raise ModelError(f"{name} is not a model file that bqsearch reads; known kinds: {known}")
-    raise UnknownNameError("model", name, registry.names("model"))
+    if not path.exists():
+        if files.kind(path) is None:
+            raise UnknownNameError("model", name, registry.names("model"))
+        raise ModelError(f"there is no model {name}, here or (for a study) in the folder that BQSEARCH_MODELS names")
+    return files.load(path), None
 
 
 def load_data(recipe: Recipe, graph: Graph, zoo: ZooModel | None) -> Dataset:
-    """The data that the recipe names, checked against the network's input and output.
+    """The data that the recipe names, checked against the network's input and, if it is labeled, output.
+
+    Without labels, rows of features that are longer than the network's input are cut into windows; the splits are made
+    before that, so that no row is in two of them.
 
     Raises:
         DatasetError: None is named, or shape or classes do not match.
@@ -166,11 +234,32 @@ def load_data(recipe: Recipe, graph: Graph, zoo: ZooModel | None) -> Dataset:
         )
     if len(graph.inputs) != 1:
         raise ModelError(f"bqsearch supports models with one input; this one has {len(graph.inputs)}")
-    data = source.load(name, recipe.seed, normalization(recipe), graph.input.shape[1:])
-    for split in (data.train, data.search, data.holdout):
-        feed.fit_shape(split.x[:1], graph.input.shape[1:])
-    label_offset(graph, data)
+    shape = graph.input.shape[1:]
+    if Path(name).suffix and not Path(name).exists():
+        raise DatasetError(f"there is no data {name}, here or (for a study) in the folder that BQSEARCH_DATA names")
+    data = source.load(name, recipe.seed, normalization(recipe), shape, recipe.labels)
+    data = _ordered(data, recipe.classes) if data.classes else _windowed(data, recipe.classes, shape)
+    for split in data.splits:
+        feed.fit_shape(split.x[:1], shape)
+    if data.classes:
+        label_offset(graph, data)
     return data
+
+
+def _ordered(data: Dataset, classes: tuple[str, ...] | None) -> Dataset:
+    return data if classes is None else data.in_order(classes)
+
+
+def _windowed(data: Dataset, classes: tuple[str, ...] | None, shape: Shape) -> Dataset:
+    if classes is not None:
+        raise DatasetError(f"--classes orders labels, but no labels of {data.name} are read: leave --classes out")
+    row, size = int(np.prod(data.shape)), int(np.prod(shape))
+    cut = data.each(lambda split: Split(x=feed.windows(split.x, shape)))
+    if cut.shape == data.shape:
+        return data
+    told = f"Each input of {row:,} values is cut into {row // size:,} of the model's {size:,}"
+    rest = f"; the {row % size:,} behind them are left out" if row % size else ""
+    return replace(cut, windows=row // size, note=f"{data.note} {told}{rest}.".strip())
 
 
 def normalization(recipe: Recipe) -> Normalize | None:
@@ -189,24 +278,29 @@ def label_offset(graph: Graph, data: Dataset) -> int:
     if outputs not in (classes, classes + 1):
         raise DatasetError(
             f"the model has {outputs} outputs, but {data.name} has {classes} classes; "
-            f"a model needs one output for each class, or one more for a background class at 0"
+            f"a model needs one output for each class, or one more for a background class at 0; "
+            f"one that does not classify is searched with --objectives fidelity,flash,ram"
         )
     return outputs - classes
 
 
-def to_int8(recipe: Recipe, given: Graph, data: Dataset, on_stage: OnStage) -> tuple[Graph, Normalize | None]:
-    """The network in 8 bits, and the normalization that its data needs."""
+def to_int8(
+    recipe: Recipe, runtime: str, given: Graph, data: Dataset, on_stage: OnStage
+) -> tuple[Graph, Normalize | None]:
+    """The network in 8 bits, signed ones where the runtime has no others, and the normalization that its data needs."""
     normalize = normalization(recipe) or data.normalize
-    if not int8.is_float(given):
+    if int8.is_float(given):
+        on_stage("quantizing to int8")
+        samples = feed.encode(calibration_split(recipe, data).x, given.input, normalize or Normalize(mean=0.0, std=1.0))
+        integer = passes.fuse_padding(int8.quantize(given, samples))
+    else:
         integer = passes.fuse_padding(passes.integer_io(given))
-        int8.check_integer(integer)
-        return integer, normalize
-    on_stage("quantizing to int8")
-    normalize = normalize or Normalize(mean=0.0, std=1.0)
-    samples = feed.encode(calibration_split(recipe, data).x, given.input, normalize)
-    quantized = passes.fuse_padding(int8.quantize(given, samples))
-    int8.check_integer(quantized)
-    return quantized, normalize
+    int8.check_integer(integer)
+    if given.input.dtype == "float32":
+        normalize = normalize or Normalize(mean=0.0, std=1.0)
+    if runtime == MICRO and is_unsigned(integer):
+        integer = to_signed(integer)
+    return passes.prune(integer), normalize
 
 
 def calibration_split(recipe: Recipe, data: Dataset) -> Split:
@@ -222,26 +316,40 @@ def calibration_codes(recipe: Recipe, graph: Graph, data: Dataset, normalize: No
 
 
 def make_bank(
-    spec: StudySpec, graph: Graph, data: Dataset, normalize: Normalize | None, on_stage: OnStage
+    spec: StudySpec, runtime: str, graph: Graph, data: Dataset, normalize: Normalize | None, on_stage: OnStage
 ) -> OptionBank:
     """Every option of every layer, weighed by what calibration shows."""
     inputs = calibration_codes(spec.recipe, graph, data, normalize)
     on_stage("calibrating")
     moments = calibrate.moments(graph, inputs)
     on_stage(f"building the option bank of {len(layers(graph))} layers")
-    bank = banks.build(graph, moments, spec.schemes, spec.bias_correction)
+    bank = banks.build(graph, moments, spec.schemes, CONTAINERS[runtime], spec.bias_correction)
     on_stage("weighing layers against each other")
     return bank.with_sensitivity(calibrate.sensitivity(graph, bank, inputs[:SENSITIVITY_INPUTS]))
 
 
-def make_scorer(graph: Graph, bank: OptionBank, data: Dataset, split: Split, normalize: Normalize | None) -> Scorer:
-    """A scorer of one split."""
-    variable = [t for e in bank.layers for t in (e.layer.weights, e.layer.bias) if t is not None]
+def make_scorer(
+    graph: Graph,
+    bank: OptionBank,
+    data: Dataset,
+    split: Split,
+    normalize: Normalize | None,
+    engine: Engine | None = None,
+) -> Scorer:
+    """A scorer of one split, by LiteRT unless there is another engine."""
     return Scorer(
-        runner=Runner(graph, tuple(variable), fitting_batch(graph, len(split)), fitting_threads(graph, len(split))),
+        engine=engine or LiteRt(_runner(graph, bank, len(split))),
+        output=graph.output,
+        baseline=compress(graph, bank, bank.baseline),
         inputs=feed.encode(split.x, graph.input, normalize),
-        labels=split.y + label_offset(graph, data),
+        labels=None if split.y is None else split.y + label_offset(graph, data),
+        windows=data.windows,
     )
+
+
+def _runner(graph: Graph, bank: OptionBank, count: int) -> Runner:
+    variable = [t for e in bank.layers for t in (e.layer.weights, e.layer.bias) if t is not None]
+    return Runner(graph, tuple(variable), fitting_batch(graph, count), fitting_threads(graph, count))
 
 
 def float_score(path: Path, zoo: ZooModel) -> tuple[int, int]:

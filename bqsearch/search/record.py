@@ -18,9 +18,10 @@ class Record:
         plan: What was tried.
         values: Of the objectives, in the study's order; None if the plan broke a hard limit and was not run.
         constraints: By how much each limit is exceeded, in its unit; 0 or less is kept.
-        metrics: `flash_bytes, ram_bytes, latency_ms, energy_mj, weight_bytes` and, if it was run, `accuracy_search`.
-        lost: Inputs of the search split that the baseline gets right and this plan does not; None if it was not run.
-        gained: The reverse.
+        metrics: `flash_bytes, ram_bytes, latency_ms, energy_mj, weight_bytes` and, if it was run, what was read on the
+            search split: `accuracy_search` or `fidelity_search`, and those of other objectives that run the network.
+        drop_bound: One-sided upper 95 % bound of the drop on the search split, percentage points of the quality; None
+            if it was not run.
         seconds: That the trial took.
     """
 
@@ -28,8 +29,7 @@ class Record:
     values: tuple[float, ...] | None
     constraints: Mapping[str, float]
     metrics: Mapping[str, float]
-    lost: int | None
-    gained: int | None
+    drop_bound: float | None
     seconds: float
 
     @property
@@ -53,12 +53,13 @@ class Record:
             StorageError: The value has another form.
         """
         try:
-            values = value["values"]
+            values, bound = value["values"], value["drop_bound"]
             return cls(
                 **{
                     **value,
                     "plan": Plan.from_json(value["plan"]),
                     "values": None if values is None else tuple(float(v) for v in values),
+                    "drop_bound": None if bound is None else float(bound),
                     **{key: _numbers(value[key]) for key in ("constraints", "metrics")},
                 }
             )

@@ -97,7 +97,7 @@ class LagrangeSampler(BaseSampler):
     jitter = (0.1, 0.8)  # standard deviation of the factors' logarithms, drawn evenly
     around = (0.75, 1.5)  # of the smallest feasible size
     share = 0.8  # of the proposals that go around it; the rest spread over the whole front
-    tight = 0.25  # share of the proposals that keep to the smallest arena
+    tight = 0.25  # share of the proposals that keep to less RAM than the board has
 
     def __init__(self, seed: int, space: Space) -> None:
         self._rng = np.random.default_rng(seed)
@@ -119,7 +119,7 @@ class LagrangeSampler(BaseSampler):
         low, high = np.array(self.around) * smallest if rng.random() < self.share else (smallest, largest)
         size = np.exp(rng.uniform(np.log(low), np.log(max(low, min(high, largest)))))
         weights = np.exp(rng.uniform(*self.jitter) * rng.standard_normal(len(space.ladders)))
-        room = space.least_arena if rng.random() < self.tight else np.inf
+        room = float(rng.choice(space.rooms)) if rng.random() < self.tight else np.inf
         return space.rungs(space.cheapest_within(size, weights, room))
 
     def sample_independent(

@@ -9,11 +9,12 @@ from optuna.distributions import BaseDistribution, IntDistribution
 
 from bqsearch.bank import LayerBank, OptionBank
 from bqsearch.hardware.cost import CostModel
-from bqsearch.hardware.memory import scratch_bytes
-from bqsearch.plan import CODINGS, Choice, Plan
+from bqsearch.hardware.footprint import Footprint
+from bqsearch.plan import Choice, Plan
 from bqsearch.types import Floats, Ints
 
 _HALVINGS = 14  # of the range of prices, in the search for a size: finer than two neighboring plans
+_ROOMS = 4  # sizes of RAM that a sweep keeps to, besides all of it
 _STEPS = 400  # prices between the finest and the coarsest plan from which a sweep picks
 
 
@@ -24,16 +25,16 @@ class Ladder:
     Attributes:
         layer: Name.
         choices: Rungs.
-        nbytes: `(n,)` bytes of each rung.
+        nbytes: `(n,)` bytes of flash of each rung.
         distortion: `(n,)` predicted squared error at the network's output.
-        arena: `(n,)` bytes that the arena must have during this layer; the largest over all layers is the arena's size.
+        ram: `(n,)` bytes of RAM that no plan with this rung can go below.
     """
 
     layer: str
     choices: tuple[Choice, ...]
     nbytes: Ints
     distortion: Floats
-    arena: Ints
+    ram: Ints
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -51,8 +52,7 @@ class Space:
     @classmethod
     def of(cls, bank: OptionBank, cost: CostModel, max_ram: int) -> "Space":
         """The space of a bank on a board, without the rungs that no plan within `max_ram` bytes can hold."""
-        room = max_ram - cost.target.stack - cost.target.static_ram
-        return cls(bank=bank, ladders=tuple(_ladder(entry, cost, room) for entry in bank.layers))
+        return cls(bank=bank, ladders=tuple(_ladder(entry, cost.footprint, max_ram) for entry in bank.layers))
 
     @cached_property
     def distributions(self) -> dict[str, BaseDistribution]:
@@ -79,10 +79,10 @@ class Space:
         Args:
             price: Distortion that a byte is worth.
             weights: `(layers,)` factors on the layers' distortions; None for 1.
-            room: Bytes that the arena may have; at least `least_arena`.
+            room: Bytes of RAM that each rung may need; at least `rooms[0]`.
         """
         distortion = self._distortion if weights is None else self._distortion * weights[:, None]
-        costs = np.where(self._arena <= room, distortion + price * self._nbytes, np.inf)
+        costs = np.where(self._ram <= room, distortion + price * self._nbytes, np.inf)
         return np.argmin(costs, axis=1)
 
     def cheapest_within(self, nbytes: float, weights: Floats, room: float = np.inf) -> Ints:
@@ -97,9 +97,11 @@ class Space:
         return self.cheapest(float(np.exp(high)), weights, room)
 
     @cached_property
-    def least_arena(self) -> int:
-        """Bytes of the smallest arena that any plan has."""
-        return max(int(ladder.arena.min()) for ladder in self.ladders)
+    def rooms(self) -> Ints:
+        """The sizes of RAM at which more rungs come within reach, ascending; some plan keeps the first."""
+        least = max(int(ladder.ram.min()) for ladder in self.ladders)
+        levels = np.unique(np.concatenate([ladder.ram for ladder in self.ladders]))
+        return np.append(least, levels[levels > least])
 
     @cached_property
     def prices(self) -> Floats:
@@ -109,13 +111,18 @@ class Space:
         return np.array([slopes.min() / 100, slopes.max() * 100]) if len(slopes) else np.array([1.0, 1.0])
 
     def sweep(self, count: int) -> list[dict[str, int]]:
-        """Up to `count` different points of two Lagrangian sweeps: without regard to RAM, and in the smallest arena.
+        """Up to `count` different points of Lagrangian sweeps: without regard to RAM, and in less and less of it.
 
-        Each goes at even ratios of bytes, finest first; where RAM is the same for all plans the second adds nothing.
+        Each goes at even ratios of bytes, finest first; where RAM is the same for all plans there is only the first.
         """
         free = self._sweep_within(np.inf, count)
-        tight = [p for p in self._sweep_within(self.least_arena, count // 3) if p not in free]
-        return self._sweep_within(np.inf, count - len(tight)) + tight
+        steps = np.unique(np.linspace(0, len(self.rooms) - 1, _ROOMS + 1).round().astype(int))[:-1][::-1]
+        tight: list[dict[str, int]] = []
+        for room in self.rooms[steps]:
+            within = self._sweep_within(float(room), count // 2 // len(steps))
+            tight += [point for point in within if point not in free and point not in tight]
+        wide = self._sweep_within(np.inf, count - len(tight))
+        return wide + [point for point in tight if point not in wide]
 
     def _sweep_within(self, room: float, count: int) -> list[dict[str, int]]:
         plans = np.stack(
@@ -134,8 +141,8 @@ class Space:
         return _stacked([ladder.distortion for ladder in self.ladders])
 
     @cached_property
-    def _arena(self) -> Floats:
-        return _stacked([ladder.arena for ladder in self.ladders])
+    def _ram(self) -> Floats:
+        return _stacked([ladder.ram for ladder in self.ladders])
 
 
 def _stacked(rows: Sequence[Floats | Ints]) -> Floats:
@@ -146,27 +153,29 @@ def _stacked(rows: Sequence[Floats | Ints]) -> Floats:
     return matrix
 
 
-def _ladder(entry: LayerBank, cost: CostModel, room: int) -> Ladder:
+def _ladder(entry: LayerBank, footprint: Footprint, max_ram: int) -> Ladder:
     """In each coding the choices that no other undercuts in both bytes and distortion, as far as RAM allows."""
-    found = entry.choices()
-    kept = [c for coding in CODINGS for c in _undominated([f for f in found if f[0].coding == coding])]
+    found = [_stored(entry, footprint, *choice) for choice in entry.choices()]
+    kept = [c for coding in entry.codings for c in _undominated([f for f in found if f[0].coding == coding])]
     kept.sort(key=lambda c: (-c[1], c[2], str(c[0])))
-    arena = np.array([_arena(entry, c[0], cost) for c in kept], np.int64)
-    if (arena <= room).any():
-        kept = [c for c, nbytes in zip(kept, arena, strict=True) if nbytes <= room]
-        arena = arena[arena <= room]
+    ram = np.array([footprint.least_ram(entry.layer, c[0].coding, entry.table_bytes(c[0])) for c in kept], np.int64)
+    if (ram <= max_ram).any():
+        kept = [c for c, nbytes in zip(kept, ram, strict=True) if nbytes <= max_ram]
+        ram = ram[ram <= max_ram]
     return Ladder(
         layer=entry.layer.name,
         choices=tuple(c[0] for c in kept),
         nbytes=np.array([c[1] for c in kept], np.int64),
         distortion=np.array([c[2] for c in kept], np.float64),
-        arena=arena,
+        ram=ram,
     )
 
 
-def _arena(entry: LayerBank, choice: Choice, cost: CostModel) -> int:
-    nbytes = scratch_bytes(entry.layer, choice.coding, entry.table_bytes(choice), cost.target)
-    return cost.arena.end(entry.layer.op, nbytes)
+def _stored(
+    entry: LayerBank, footprint: Footprint, choice: Choice, nbytes: int, distortion: float
+) -> tuple[Choice, int, float]:
+    table = entry.table_bytes(choice)
+    return choice, footprint.stored(choice.coding, nbytes - table, table), distortion
 
 
 def _undominated(found: Sequence[tuple[Choice, int, float]]) -> list[tuple[Choice, int, float]]:

@@ -1,17 +1,20 @@
 """StudySpec: everything that defines a run, from a TOML file, from options, or from both."""
 
 import math
+import os
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from bqsearch import registry
 from bqsearch.errors import StudyError, UnknownNameError
+from bqsearch.search.quality import ACCURACY, Quality, quality_of
 
+OBJECTIVES, UNLABELED_OBJECTIVES = ("accuracy", "flash", "ram"), ("fidelity", "flash", "ram")
 SCHEMES = ("keep", "uniform", "kmeans", "binquant", "binquant_optimal")
 
 
@@ -23,6 +26,8 @@ class Recipe:
         model: Registry name, or path of a model file.
         data: Registry name or path; None for a built-in model's own set.
         normalize: Mean and standard deviation of pixels, None where the data or the model's type says it.
+        classes: The data's classes in the order of the model's outputs; None for the data's own order.
+        labels: Whether the data's labels are read, which decides how it is split.
         seed: Of splits and calibration.
         calibration: Inputs of the train split that are calibrated on.
         bias_correction: Whether biases make up for the mean error of coarser weights.
@@ -31,6 +36,8 @@ class Recipe:
     model: str
     data: str | None
     normalize: tuple[float, float] | None
+    classes: tuple[str, ...] | None
+    labels: bool
     seed: int
     calibration: int
     bias_correction: bool
@@ -46,9 +53,12 @@ class StudySpec:
         target: Name of a board, or path of its TOML file.
         data: Registry name or path; None for a built-in model's own set.
         normalize: Mean and standard deviation of pixels, None where the data or the model's type says it.
-        objectives: Registry names, in the order in which the front is reported.
+        classes: The data's classes in the order of the model's outputs; None for the data's own order.
+        objectives: Registry names, in the order in which the front is reported; None for `OBJECTIVES`, or for
+            `UNLABELED_OBJECTIVES` where the data has no labels.
         schemes: Registry names of quantizers to choose from.
-        max_drop: Percentage points of accuracy below the int8 baseline that a candidate may lose on the search split.
+        max_drop: Percentage points of the quality (accuracy, or fidelity where that alone is an objective) below the
+            int8 baseline that a candidate may lose on the search split.
         max_flash: Bytes; None for the board's.
         max_ram: Bytes; None for the board's.
         trials: Number of trials in all, resumed ones included.
@@ -64,7 +74,8 @@ class StudySpec:
     target: str
     data: str | None = None
     normalize: tuple[float, float] | None = None
-    objectives: tuple[str, ...] = ("accuracy", "flash", "ram")
+    classes: tuple[str, ...] | None = None
+    objectives: tuple[str, ...] | None = None
     schemes: tuple[str, ...] = SCHEMES
     max_drop: float = 1.0
     max_flash: int | None = None
@@ -77,7 +88,7 @@ class StudySpec:
     bias_correction: bool = True
 
     def __post_init__(self) -> None:
-        _check_name("objective", self.objectives)
+        _check_objectives(self.objectives)
         _check_name("scheme", self.schemes)
         _check_name("sampler", (self.sampler,))
         _check_number("max_drop", self.max_drop, 0, 100, "percentage points")
@@ -87,14 +98,22 @@ class StudySpec:
         _check_number("timeout", self.timeout, 0, None, "seconds")
         _check_number("seed", self.seed, 0, 2**31 - 1, "")
         _check_number("calibration", self.calibration, 1, None, "inputs")
-        if len(self.objectives) < 2 or len(set(self.objectives)) < len(self.objectives):
-            raise StudyError(f"a front needs two or more different objectives, not {', '.join(self.objectives)!r}")
         if self.normalize is not None and not (all(map(math.isfinite, self.normalize)) and self.normalize[1] > 0):
             raise StudyError(f"normalize needs a finite mean and a standard deviation above 0, not {self.normalize}")
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", self.name):
             raise StudyError(
                 f"a study's name has letters, digits, '_', '-' and '.', and begins with one of the first: {self.name!r}"
             )
+
+    @property
+    def quality(self) -> Quality:
+        """What is to be kept."""
+        return quality_of(self.objectives or OBJECTIVES)
+
+    @property
+    def labels(self) -> bool:
+        """Whether the data's labels are read: for accuracy alone."""
+        return self.quality is ACCURACY
 
     @property
     def recipe(self) -> Recipe:
@@ -131,7 +150,20 @@ def read_study(name: str) -> dict[str, Any]:
     for key in settings:
         if key not in known:
             raise StudyError(f"the study {name}: {UnknownNameError('key', key, known)}")
-    return {"name": stem, **settings}
+    named = {key: where for key, where in _FOLDERS.items() if isinstance(settings.get(key), str)}
+    found = {key: _found(settings[key], *where) for key, where in named.items()}
+    return {"name": stem, **settings, **found}
+
+
+_FOLDERS = {"model": ("model", "BQSEARCH_MODELS"), "data": ("dataset", "BQSEARCH_DATA")}
+
+
+def _found(name: str, kind: str, variable: str) -> str:
+    """A study's model or data, if it is not built in: where it says, or in the folder that the variable names."""
+    folder = os.environ.get(variable)
+    if folder is None or name in registry.names(kind) or Path(name).exists() or not (Path(folder) / name).exists():
+        return name
+    return str(Path(folder) / name)
 
 
 def make_spec(settings: Mapping[str, Any]) -> StudySpec:
@@ -157,16 +189,19 @@ def make_recipe(settings: Mapping[str, Any]) -> Recipe:
     missing = [f.name for f in fields(Recipe) if f.name not in settings]
     if missing:
         raise StudyError(f"the recipe has no {missing[0]!r}")
+    if not isinstance(settings["labels"], bool):
+        raise StudyError(f"labels cannot be {settings['labels']!r}")
     given: dict[str, Any] = {"name": "recipe", "target": "none"}
-    for field in fields(Recipe):
-        value = settings[field.name]
-        given[field.name] = None if value is None else _convert(field.name, value)
-    return StudySpec(**given).recipe  # which checks every value
+    for name in (f.name for f in fields(Recipe) if f.name != "labels"):
+        given[name] = None if settings[name] is None else _convert(name, settings[name])
+    checked = StudySpec(**given).recipe  # which checks every value
+    return replace(checked, labels=settings["labels"])
 
 
 def default_name(model: str, target: str) -> str:
     """`MODEL-TARGET`, from names or file stems."""
-    stems = [Path(value).stem if value.endswith((".tflite", ".toml")) else value for value in (model, target)]
+    files = {f".{kind}" for kind in (*registry.names("importer"), "toml")}
+    stems = [Path(value).stem if Path(value).suffix.lower() in files else Path(value).name for value in (model, target)]
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", "-".join(stems)).lstrip("_.-") or "study"
 
 
@@ -184,7 +219,7 @@ def parse_bytes(value: str | int) -> int:
 
 _TEXTS, _LISTS, _SIZES = (
     {"name", "model", "target", "data", "sampler"},
-    {"objectives", "schemes"},
+    {"objectives", "schemes", "classes"},
     {"max_flash", "max_ram"},
 )
 _COUNTS, _NUMBERS = {"trials", "seed", "calibration"}, {"max_drop", "timeout"}
@@ -225,6 +260,14 @@ def _check_name(kind: str, names: tuple[str, ...]) -> None:
     for name in names:
         if name not in registry.names(kind):
             raise UnknownNameError(kind, name, registry.names(kind))
+
+
+def _check_objectives(names: tuple[str, ...] | None) -> None:
+    if names is None:
+        return
+    _check_name("objective", names)
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise StudyError(f"a front needs two or more different objectives, not {', '.join(names)!r}")
 
 
 def _check_number(name: str, value: float | None, low: float, high: float | None, unit: str) -> None:

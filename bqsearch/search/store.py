@@ -32,9 +32,11 @@ class TrialStore:
         directions: `"maximize"` or `"minimize"` for each objective.
         fingerprint: What the run was defined by; a study that is there already must agree.
         resume: Whether a study that is there already may be gone on with.
+        alone: Whether the storage is for this study only, as a run's own journal is.
 
     Raises:
-        StorageError: The study is there and `resume` is not set, or it was defined otherwise, or the storage fails.
+        StorageError: The study is there and `resume` is not set, it was defined otherwise, another one is there and
+            this should be alone, or the storage fails.
     """
 
     def __init__(
@@ -44,10 +46,14 @@ class TrialStore:
         directions: Sequence[Direction],
         fingerprint: dict[str, Any],
         resume: bool,
+        alone: bool = False,
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         with _storage_errors("open the study"):
             known = {summary.study_name for summary in optuna.get_all_study_summaries(storage)}
+            if alone and known - {name}:
+                other = min(known - {name})
+                raise StorageError(f"the folder holds a run of {other!r}, not of {name!r}: choose another --out")
             if name in known and not resume:
                 raise StorageError(
                     f"the storage already has a study {name!r}: add --resume to go on with it, or choose another --out"

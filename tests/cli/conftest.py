@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from bqsearch.datasets import digits
-from program import COMMAND, Bqsearch, Run
+from decoding import need_tflm
+from program import COMMAND, MICRO_COMMAND, Bqsearch, Run
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +31,16 @@ def finished(bqsearch: Bqsearch, tmp_path_factory: pytest.TempPathFactory) -> Ru
     done = bqsearch(*COMMAND, "--out", folder)
     assert done.returncode == 0, done.stderr
     return Run(folder, done.stdout, json.loads((folder / "front.json").read_text()))
+
+
+@pytest.fixture(scope="session")
+def finished_micro(bqsearch: Bqsearch, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The same for a board with TensorFlow Lite Micro, with few trials and without MLflow."""
+    need_tflm()
+    folder = tmp_path_factory.mktemp("runs") / "micro"
+    done = bqsearch(*MICRO_COMMAND, "--out", folder)
+    assert done.returncode == 0, done.stderr
+    return Run(folder, done.stdout + done.stderr, json.loads((folder / "front.json").read_text()))
 
 
 @pytest.fixture(scope="session")

@@ -45,7 +45,7 @@ def refused(bqsearch: Bqsearch, *arguments: str | Path) -> str:
         (["--target", "hifive1"], ["no model given", "--model"]),
         (["--model", "mobilenet_v2"], ["no target given", "--target"]),
         (["--study", "mobilenet_v2-hifive"], ["'mobilenet_v2-hifive'", "Did you mean 'mobilenet_v2-hifive1'?"]),
-        (["--model", "gone.tflite", "--target", "hifive1"], ["gone.tflite", "No such file"]),
+        (["--model", "gone.tflite", "--target", "hifive1"], ["there is no model gone.tflite", "BQSEARCH_MODELS"]),
     ],
 )
 def test_a_wrong_name_or_value_says_what_is_right(
@@ -96,6 +96,26 @@ def test_a_model_file_needs_data(bqsearch: Bqsearch, tmp_path: Path, int8_model:
     assert "--data" in refused(bqsearch, "--model", int8_model, *BASE, "--out", tmp_path / "out")
 
 
+def test_accuracy_without_labels(bqsearch: Bqsearch, tmp_path: Path, int8_model: Path) -> None:
+    np.savez(tmp_path / "data.npz", x_test=np.zeros((40, 32, 32, 1), np.uint8))
+    options = ["--data", tmp_path / "data.npz", "--objectives", "accuracy,flash,ram", *BASE]
+    error = refused(bqsearch, "--model", int8_model, *options, "--out", tmp_path / "out")
+    assert "accuracy, flash, ram" in error
+    assert "needs labels" in error
+    assert "--objectives fidelity,flash,ram" in error
+
+
+@pytest.mark.parametrize(
+    ("classes", "wanted"),
+    [("0,1,2", "'3' is missing"), ("0,1,2,3,4,5,6,7,8,9,ten", "'ten' is unknown"), ("", "'' is unknown")],
+)
+def test_classes_that_are_not_the_datas(
+    bqsearch: Bqsearch, tmp_path: Path, int8_model: Path, one_split: Path, classes: str, wanted: str
+) -> None:
+    options = ["--data", one_split, "--classes", classes, *BASE]
+    assert wanted in refused(bqsearch, "--model", int8_model, *options, "--out", tmp_path / "out")
+
+
 def test_an_output_folder_below_a_file(bqsearch: Bqsearch, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     error = refused(bqsearch, "--model", "mobilenet_v2", *BASE, "--out", tmp_path / "file" / "out")
@@ -131,11 +151,11 @@ def test_an_unsupported_operator_names_it_its_tensor_and_what_is_supported(
     bqsearch: Bqsearch, tmp_path: Path, int8_model: Path
 ) -> None:
     graph = load(int8_model)
-    last = replace(graph.ops[-1], code="ARG_MAX", options={}, options_type="")
+    last = replace(graph.ops[-1], code="SHAPE", options={}, options_type="")
     model = tmp_path / "model.tflite"
     model.write_bytes(serialize(replace(graph, ops=(*graph.ops[:-1], last))))
     error = refused(bqsearch, "--model", model, "--data", "digits", *BASE, "--out", tmp_path / "out")
-    assert "ARG_MAX" in error
+    assert "(SHAPE)" in error
     assert graph.output.name in error
     assert "DEPTHWISE_CONV_2D" in error
 

@@ -41,7 +41,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def test_a_run_keeps_its_trials_in_postgresql_and_resumes_from_there(
     bqsearch: Bqsearch, int8_model: Path, one_split: Path, database: str, tmp_path: Path
 ) -> None:
-    options = ["--data", one_split, "--normalize", "0,255", "--target", "nrf52840", "--tracking-uri", "none"]
+    options = ["--data", one_split, "--normalize", "0,255", "--target", "hifive1", "--tracking-uri", "none"]
     command = ["run", "--model", int8_model, *options, "--storage", database, "--out", tmp_path / "out"]
     first = bqsearch(*command, "--trials", "6")
     assert first.returncode == 0, first.stderr

@@ -7,12 +7,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
+from PIL import Image
 
 from bqsearch.datasets import digits
+from decoding import need_tflm
 from program import COMMAND, TRIALS, Bqsearch, Run
 
 FIGURES = ("accuracy_search", "accuracy_holdout", "flash_bytes", "ram_bytes", "latency_ms", "energy_mj", "feasible")
@@ -133,6 +136,7 @@ def test_a_board_that_is_too_small_says_by_how_much_and_what_would_help(bqsearch
     excess = front["baseline"]["ram_bytes"] - 12 * 1024
     assert front["points"] == []
     assert f"{excess:,} B above the limit" in front["reason"]
+    assert " ".join((done.stdout + done.stderr).split()).count("baseline does not fit") == 1
     assert "sets the peak" in front["reason"]
     assert "would help" in front["reason"]
     assert all(trial["accuracy_search"] is None for trial in front["trials"])
@@ -141,8 +145,9 @@ def test_a_board_that_is_too_small_says_by_how_much_and_what_would_help(bqsearch
 def test_a_file_model_with_one_split_says_that_it_was_halved(
     bqsearch: Bqsearch, int8_model: Path, one_split: Path, tmp_path: Path
 ) -> None:
+    need_tflm()
     folder = tmp_path / "file"
-    options = ["--data", one_split, "--normalize", "0,255", "--trials", "8", "--tracking-uri", "none", "--out", folder]
+    options = ["--data", one_split, "--normalize", "0,255", "--trials", "3", "--tracking-uri", "none", "--out", folder]
     done = bqsearch("run", "--model", int8_model, "--target", "stm32f746", *options)
     assert done.returncode == 0, done.stderr
     assert "halved" in done.stderr.replace("\n", " ")
@@ -156,10 +161,79 @@ def test_every_sampler_finds_a_front(
 ) -> None:
     options = ["--data", one_split, "--normalize", "0,255", "--trials", "50", "--tracking-uri", "none"]
     options += ["--sampler", sampler, "--max-drop", "5", "--out", tmp_path / sampler]
-    done = bqsearch("run", "--model", int8_model, "--target", "nrf52840", *options)
+    done = bqsearch("run", "--model", int8_model, "--target", "hifive1_revb", *options)
     assert done.returncode == 0, done.stderr
     front = json.loads((tmp_path / sampler / "front.json").read_text())
     assert len(front["trials"]) == 50
+
+
+def test_data_without_labels_is_searched_for_fidelity(bqsearch: Bqsearch, int8_model: Path, tmp_path: Path) -> None:
+    data = tmp_path / "bare.npz"
+    np.savez(data, x_train=digits.load().search.x, x_test=digits.load().holdout.x)
+    folder = tmp_path / "run"
+    options = ["--data", data, "--normalize", "0,255", "--trials", "20", "--max-drop", "5", "--out", folder]
+    command = ["run", "--model", int8_model, "--target", "hifive1", *options]
+    done = bqsearch(*command)
+    assert done.returncode == 0, done.stderr
+    assert "No labels: the search is for fidelity" in done.stderr.replace("\n", " ")
+    assert "Search and holdout: fidelity." in done.stdout
+    assert "% fidelity on the holdout split" in " ".join(done.stdout.split())
+    front = json.loads((folder / "front.json").read_text())
+    assert [o["name"] for o in front["objectives"]] == ["fidelity", "flash", "ram"]
+    assert front["baseline"]["fidelity_holdout"] == 1.0
+    point = front["points"][front["recommended"]]
+    assert 0.9 < point["fidelity_holdout"] < 1
+    assert point["drop_holdout"] == pytest.approx(100 * (1 - point["fidelity_holdout"]))
+    check_metrics(folder, front)
+    again = bqsearch("apply", folder / point["files"]["plan"], "--model", int8_model, "--out", tmp_path / "again")
+    assert again.returncode == 0, again.stderr
+    assert (tmp_path / "again" / "model.tflite").read_bytes() == (folder / point["files"]["model"]).read_bytes()
+    assert bqsearch(*command, "--resume").returncode == 0
+    other = bqsearch(*command, "--resume", "--objectives", "accuracy,flash,ram")
+    assert other.returncode == 1
+    assert "needs labels" in other.stderr
+
+
+def check_metrics(folder: Path, front: dict[str, Any]) -> None:
+    """MLflow has the run's quality under its name, and no accuracy."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=f"sqlite:///{folder}/mlflow.db")
+    experiment = client.get_experiment_by_name(front["study"])
+    runs = client.search_runs([experiment.experiment_id])
+    parent = next(run for run in runs if "bqsearch.trial" not in run.data.tags)
+    best = front["points"][front["recommended"]]
+    assert parent.data.metrics["recommended_fidelity_holdout"] == best["fidelity_holdout"]
+    assert parent.data.metrics["baseline_fidelity_search"] == 1.0
+    children = {int(run.data.tags["bqsearch.trial"]): run.data.metrics for run in runs if run is not parent}
+    assert children[best["trial"]]["fidelity_holdout"] == best["fidelity_holdout"]
+    assert not any("accuracy" in key for metrics in (parent.data.metrics, *children.values()) for key in metrics)
+
+
+def test_classes_are_put_in_the_order_of_the_outputs(bqsearch: Bqsearch, int8_model: Path, tmp_path: Path) -> None:
+    """Folders sort by name, and the model's outputs are digits."""
+    words = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+    split = digits.load().search
+    for number, (image, label) in enumerate(zip(split.x, split.y, strict=True)):
+        folder = tmp_path / "images" / words[label]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image[..., 0]).save(folder / f"{number}.png")
+    options = ["--data", tmp_path / "images", "--normalize", "0,255", "--trials", "3", "--tracking-uri", "none"]
+    command = ["run", "--model", int8_model, "--target", "hifive1", *options, "--out", tmp_path / "run"]
+    done = bqsearch(*command, "--classes", ",".join(words))
+    assert done.returncode == 0, done.stderr
+    point = json.loads((tmp_path / "run" / "front.json").read_text())["points"][0]
+    assert point["accuracy_search"] > 0.95
+    told = " ".join(done.stderr.split())
+    assert "both halves of the data together: the int8 baseline is right on 3" in told
+    assert "guessing" not in told
+    resumed = bqsearch(*command, "--resume")
+    assert resumed.returncode == 1
+    assert "classes: ['zero', 'on" in resumed.stderr
+    plan = tmp_path / "run" / point["files"]["plan"]
+    again = bqsearch("apply", plan, "--model", int8_model, "--out", tmp_path / "again")
+    assert again.returncode == 0, again.stderr
+    assert (tmp_path / "again" / "plan.json").read_bytes() == plan.read_bytes()
 
 
 def wait_for_trials(folder: Path, count: int) -> None:

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bqsearch.datasets import feed
 from bqsearch.datasets.base import Normalize
@@ -87,6 +89,28 @@ def test_gray_images_gain_their_channel_without_a_change() -> None:
 def test_features_are_reshaped_by_element_count() -> None:
     features = np.arange(24, dtype=np.float32).reshape(2, 12)
     np.testing.assert_array_equal(feed.fit_shape(features, (3, 4)), features.reshape(2, 3, 4))
+
+
+@given(st.integers(1, 4), st.integers(1, 40), st.integers(1, 12))
+def test_windows_are_the_consecutive_whole_ones(rows: int, length: int, size: int) -> None:
+    features = np.arange(rows * length, dtype=np.float32).reshape(rows, length)
+    if length <= size:
+        assert feed.windows(features, (size,)) is features
+        return
+    wanted = [row[start : start + size] for row in features for start in range(0, length - size + 1, size)]
+    np.testing.assert_array_equal(feed.windows(features, (size,)), wanted)
+
+
+def test_windows_of_frames_are_whole_frames() -> None:
+    features = np.random.default_rng(0).integers(-128, 128, (3, 49, 40)).astype(np.int8)
+    found = feed.windows(features, (640,))
+    assert (found.shape, found.dtype) == ((9, 640), np.int8)
+    np.testing.assert_array_equal(found[4], features[1, 16:32].reshape(-1))
+
+
+def test_images_are_resized_and_not_cut() -> None:
+    images = np.zeros((2, 32, 32, 3), np.uint8)
+    assert feed.windows(images, (8, 8, 3)) is images
 
 
 @pytest.mark.parametrize(

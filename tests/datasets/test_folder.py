@@ -24,8 +24,8 @@ def paint(root: Path, classes: Iterable[str] = ("cat", "dog"), count: int = 4, m
             image.save(root / name / f"{i}{('.png', '.bmp')[i % 2]}")
 
 
-def load(path: Path, shape: tuple[int, ...] = SHAPE) -> Dataset:
-    return folder.load(path, 0, None, shape)
+def load(path: Path, shape: tuple[int, ...] = SHAPE, labels: bool = True) -> Dataset:
+    return folder.load(path, 0, None, shape, labels)
 
 
 def test_one_split_of_images_of_different_sizes(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_other_files_are_passed_over(tmp_path: Path) -> None:
 
 def test_normalization_is_passed_on(tmp_path: Path) -> None:
     paint(tmp_path)
-    assert folder.load(tmp_path, 0, Normalize(mean=1.0, std=2.0), SHAPE).normalize == Normalize(mean=1.0, std=2.0)
+    assert folder.load(tmp_path, 0, Normalize(mean=1.0, std=2.0), SHAPE, True).normalize == Normalize(mean=1.0, std=2.0)
 
 
 def test_a_corrupt_image_is_named(tmp_path: Path) -> None:
@@ -137,9 +137,32 @@ def read_or_refuse(path: Path) -> None:
         assert "cannot read the image" in str(error)  # noqa: PT017 - either outcome is right
 
 
-def test_no_class_folders(tmp_path: Path) -> None:
-    Image.new("L", (4, 4)).save(tmp_path / "1.png")
-    with pytest.raises(DatasetError, match="no class folders"):
+def test_images_without_class_folders_have_no_labels(tmp_path: Path) -> None:
+    for i in range(6):
+        Image.new("L", (8, 8), i).save(tmp_path / f"{i}.png")
+    data = load(tmp_path, (8, 8, 1))
+    assert data.classes == ()
+    assert all(split.y is None for split in data.splits)
+    assert sorted(int(x.max()) for split in (data.search, data.holdout) for x in split.x) == list(range(6))
+
+
+def test_unlabeled_images_under_train_and_test(tmp_path: Path) -> None:
+    for part, count in (("train", 6), ("test", 2)):
+        (tmp_path / part).mkdir()
+        for i in range(count):
+            Image.new("L", (8, 8), i).save(tmp_path / part / f"{i}.png")
+    data = load(tmp_path, (8, 8, 1))
+    assert (len(data.train), len(data.search), len(data.holdout), data.classes) == (3, 3, 2, ())
+
+
+def test_class_folders_are_only_folders_where_no_labels_are_wanted(tmp_path: Path) -> None:
+    paint(tmp_path)
+    data = load(tmp_path, labels=False)
+    assert (len(data.search), len(data.holdout), data.classes, data.search.y) == (4, 4, (), None)
+
+
+def test_a_folder_of_nothing(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"neither class folders nor images; known suffixes: .*\.png"):
         load(tmp_path)
 
 

@@ -16,10 +16,10 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (24, 4, 4), np.uint8)
 LABELS = np.arange(24) % 3
 
 
-def load(folder: Path, **arrays: Any) -> Dataset:
+def load(folder: Path, labeled: bool = True, **arrays: Any) -> Dataset:
     path = folder / "data.npz"
     np.savez(path, **arrays)
-    return npz.load(path, 0, None)
+    return npz.load(path, 0, None, labeled)
 
 
 def test_four_arrays(tmp_path: Path) -> None:
@@ -36,6 +36,21 @@ def test_one_pair(tmp_path: Path, part: str) -> None:
     data = load(tmp_path, **{f"x_{part}": PIXELS, f"y_{part}": LABELS})
     assert (len(data.search), len(data.holdout)) == (12, 12)
     assert "one split only" in data.note
+
+
+def test_no_labels(tmp_path: Path) -> None:
+    data = load(tmp_path, x_train=PIXELS, x_test=PIXELS[:6])
+    assert (len(data.train), len(data.search), len(data.holdout)) == (12, 12, 6)
+    assert data.classes == ()
+    assert all(split.y is None for split in data.splits)
+
+
+@pytest.mark.parametrize("labels", [LABELS, LABELS / 7, np.eye(3)[LABELS], LABELS[:-1], LABELS - 5])
+def test_labels_that_are_not_wanted_are_not_looked_at(tmp_path: Path, labels: Array) -> None:
+    data = load(tmp_path, labeled=False, x_test=PIXELS, y_test=labels, classes=np.array(["a"]))
+    bare = load(tmp_path, x_test=PIXELS)
+    assert data.classes == ()
+    assert data.fingerprint == bare.fingerprint
 
 
 def test_classes_are_named(tmp_path: Path) -> None:
@@ -64,7 +79,7 @@ def test_codes_stay_as_they_are(tmp_path: Path, dtype: str) -> None:
 def test_seed_and_normalization_are_passed_on(tmp_path: Path) -> None:
     path = tmp_path / "data.npz"
     np.savez(path, x_test=PIXELS, y_test=LABELS)
-    first, second = npz.load(path, 1, None), npz.load(path, 2, Normalize(mean=1.0, std=2.0))
+    first, second = npz.load(path, 1, None, True), npz.load(path, 2, Normalize(mean=1.0, std=2.0), True)
     assert first.fingerprint != second.fingerprint
     assert second.normalize == Normalize(mean=1.0, std=2.0)
 
@@ -73,9 +88,9 @@ BAD: dict[str, tuple[dict[str, Array], str]] = {
     "object array": ({"x_test": np.array([{}] * 24, object), "y_test": LABELS}, "allow_pickle"),
     "object classes": ({"x_test": PIXELS, "y_test": LABELS, "classes": np.array([{}], object)}, "allow_pickle"),
     "no pair": ({"images": PIXELS, "labels": LABELS}, "x_train and y_train.*it has images, labels"),
-    "no labels": ({"x_test": PIXELS}, "y_test .* it is missing"),
+    "no training labels": ({"x_train": PIXELS, "x_test": PIXELS, "y_test": LABELS}, "y_train .* it is missing"),
     "no test labels": ({"x_train": PIXELS, "y_train": LABELS, "x_test": PIXELS}, "y_test .* it is missing"),
-    "float labels": ({"x_test": PIXELS, "y_test": LABELS / 1}, "y_test .* float64"),
+    "float labels": ({"x_test": PIXELS, "y_test": LABELS / 1}, "y_test .* float64.*--objectives fidelity,flash,ram"),
     "bool labels": ({"x_test": PIXELS, "y_test": LABELS > 0}, "y_test .* bool"),
     "one-hot labels": ({"x_test": PIXELS, "y_test": np.eye(3, dtype=np.int64)[LABELS]}, r"y_test .*\(24, 3\)"),
     "too few labels": ({"x_test": PIXELS, "y_test": LABELS[:-1]}, r"each of the 24 inputs; it is int64 of shape \(23"),
@@ -96,7 +111,7 @@ BAD: dict[str, tuple[dict[str, Array], str]] = {
         {"x_train": PIXELS, "y_train": LABELS, "x_test": PIXELS[:0], "y_test": LABELS[:0]},
         "x_test is empty",
     ),
-    "one input": ({"x_test": PIXELS[:1], "y_test": LABELS[:1]}, "1 labeled inputs are too few"),
+    "one input": ({"x_test": PIXELS[:1], "y_test": LABELS[:1]}, "1 inputs are too few"),
 }
 
 
@@ -128,7 +143,7 @@ def test_truncated_archive(tmp_path: Path, share: float) -> None:
     path = tmp_path / "cut.npz"
     path.write_bytes(content[: int(share * len(content))])
     with pytest.raises(DatasetError, match=r"cannot read the data .*cut\.npz"):
-        npz.load(path, 0, None)
+        npz.load(path, 0, None, True)
 
 
 def test_flipped_bytes_never_escape_as_another_error(tmp_path: Path) -> None:
@@ -137,7 +152,7 @@ def test_flipped_bytes_never_escape_as_another_error(tmp_path: Path) -> None:
     for position in range(0, len(content), 3):
         path.write_bytes(content[:position] + bytes([content[position] ^ 0xFF]) + content[position + 1 :])
         try:
-            npz.load(path, 0, None)
+            npz.load(path, 0, None, True)
         except DatasetError:
             continue
 
@@ -146,14 +161,14 @@ def test_not_an_archive(tmp_path: Path) -> None:
     path = tmp_path / "text.npz"
     path.write_text("not a zip file")
     with pytest.raises(DatasetError, match="cannot read the data"):
-        npz.load(path, 0, None)
+        npz.load(path, 0, None, True)
 
 
 def test_a_single_array_is_no_archive(tmp_path: Path) -> None:
     path = tmp_path / "single.npy"
     np.save(path, PIXELS)
     with pytest.raises(DatasetError, match=r"single\.npy"):
-        npz.load(path, 0, None)
+        npz.load(path, 0, None, True)
 
 
 def test_a_member_that_is_no_array(tmp_path: Path) -> None:
@@ -162,4 +177,4 @@ def test_a_member_that_is_no_array(tmp_path: Path) -> None:
         archive.writestr("x_test.npy", b"not an array")
         archive.writestr("readme.txt", b"hello")
     with pytest.raises(DatasetError, match="x_train and y_train, or x_test and y_test; it has nothing"):
-        npz.load(path, 0, None)
+        npz.load(path, 0, None, True)

@@ -28,6 +28,23 @@ def ids(split: Split) -> set[int]:
     return {int(v) for v in split.x[:, 0]}
 
 
+def test_halves_say_that_they_are() -> None:
+    assert from_one(60).halved
+    assert not from_two(120, 6).halved
+
+
+@pytest.mark.parametrize("count", [2, 7, 60])
+def test_unlabeled_inputs_are_cut_at_random_and_whole(count: int) -> None:
+    every = Split(x=np.arange(count, dtype=np.float32)[:, None])
+    data = splits.from_one("set", (), every, 0, None)
+    assert (len(data.search), len(data.holdout)) == (count // 2, count - count // 2)
+    assert ids(data.search) | ids(data.holdout) == set(range(count))
+    assert data.fingerprint == splits.from_one("set", (), every, 0, None).fingerprint
+    if count == 60:
+        assert ids(data.search) not in (set(range(30)), set(range(30, 60)))
+        assert data.fingerprint != splits.from_one("set", (), every, 1, None).fingerprint
+
+
 def test_one_split_is_halved_without_overlap() -> None:
     data = from_one(61)
     assert (len(data.train), len(data.search), len(data.holdout)) == (30, 30, 31)
@@ -65,7 +82,7 @@ def test_seed_decides_the_cut() -> None:
 
 def test_notes_tell_sizes_and_seed() -> None:
     assert "seed 7" in from_one(60, 7).note
-    assert "30 inputs" in from_one(60, 7).note
+    assert "into 30 inputs" in from_one(60, 7).note
     assert "60 inputs" in from_two(120, 6, 8).note
     assert "seed 8" in from_two(120, 6, 8).note
     assert "test split" in from_two(120, 6, 8).note
@@ -81,7 +98,7 @@ def test_a_class_of_one_is_cut_at_random_instead() -> None:
 
 
 def test_a_single_input_cannot_be_split() -> None:
-    with pytest.raises(DatasetError, match="1 labeled inputs are too few"):
+    with pytest.raises(DatasetError, match="1 inputs are too few"):
         from_one(1)
 
 

@@ -10,9 +10,9 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 
 from bqsearch.exporters import tflite
+from bqsearch.graph.flatbuffer import serialize
 from bqsearch.graph.ir import Graph
 from bqsearch.importers.tflite import parse
-from bqsearch.packing.size import decode
 from bqsearch.plan import Choice, Plan
 from bqsearch.quantizers.base import offset_codes
 from bqsearch.search.prepare import Problem
@@ -70,12 +70,20 @@ def test_the_file_holds_what_the_streams_decode_to(problem: Problem) -> None:
         for entry in model.layers:
             codes = offset_codes(read.tensors[entry.layer.weights].data)
             stored = np.moveaxis(codes, entry.layer.channel_axis, 0).reshape(-1)
-            np.testing.assert_array_equal(stored, decode(entry.coded))
+            np.testing.assert_array_equal(stored, entry.container.decode(entry.coded, entry.zero))
 
 
 def test_keeping_everything_changes_nothing(problem: Problem) -> None:
     read = parse(tflite.export(problem.compress(problem.bank.baseline)))
     assert read.fingerprint == problem.graph.fingerprint
+
+
+def test_nothing_is_in_the_file_that_no_runtime_reads(problem: Problem) -> None:
+    for plan in plans(problem):
+        content = tflite.export(problem.compress(plan))
+        assert {tensor.name for tensor in parse(content).tensors} == {""}
+        assert b"net/" not in content
+        assert len(content) < len(serialize(problem.compress(plan).decoded()))
 
 
 def test_another_process_writes_the_same_bytes(problem: Problem, tmp_path: Path) -> None:

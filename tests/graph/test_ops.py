@@ -8,10 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bqsearch.graph.flatbuffer import BUILTIN_CODES, OPTION_TYPES
 from bqsearch.graph.ir import Graph
-from bqsearch.graph.ops import SUPPORTED, activations, elements, layers, macs
+from bqsearch.graph.ops import SUPPORTED, activations, elements, layers, macs, source
 from bqsearch.importers.tflite import load
-from networks import LINEAR, SAME, VALID, Builder, small_float_network, small_int8_network, small_uint8_network
+from networks import (
+    LINEAR,
+    SAME,
+    VALID,
+    Builder,
+    newer_network,
+    small_float_network,
+    small_int8_network,
+    small_uint8_network,
+)
 
 NETWORKS = [small_int8_network, small_uint8_network, small_float_network]
 
@@ -165,11 +175,50 @@ def test_names_of_real_networks_are_unique_and_short(shared_models: Path) -> Non
         assert all(re.fullmatch(r"[A-Za-z0-9_.]{1,64}", name) for name in found), path.name
 
 
+def test_macs_of_a_transposed_convolution() -> None:
+    """Each of 4x3 inputs of 2 channels meets 3x3 taps for each of 5 output channels, whatever the output's size."""
+    for padding in (SAME, VALID):
+        net = Builder("int8")
+        source = net.activation("x", (1, 4, 3, 2))
+        graph = net.build([source], [net.transpose_conv("up", source, 5, 3, 2, padding)])
+        assert macs(graph, graph.ops[0]) == 4 * 3 * 2 * 3 * 3 * 5
+
+
+def test_the_source_is_the_activation_that_is_worked_on() -> None:
+    graph = newer_network()
+    for op in graph.ops:
+        assert graph.tensors[source(op)].data is None
+    (up, last) = (op for op in graph.ops if op.code == "TRANSPOSE_CONV")
+    assert graph.tensors[source(up)].name == "net/leaky"
+    assert graph.tensors[source(last)].name == "net/smooth"
+
+
+def test_layers_of_transposed_convolutions() -> None:
+    graph = newer_network()
+    found = {layer.name: layer for layer in layers(graph)}
+    assert list(found) == ["down", "up", "grown", "last", "dense"]
+    assert (found["up"].shape, found["up"].channels, found["up"].channel_axis) == ((6, 3, 3, 8), 6, 0)
+    assert graph.tensors[found["up"].weights].name == "net/up/kernel"
+    assert graph.tensors[found["up"].bias].name == "net/up/bias"
+
+
 def test_supported_kinds_are_consistent() -> None:
     for code, kind in SUPPORTED.items():
         assert kind.work in ("conv", "depthwise", "dense", "element", "free"), code
         assert (kind.weights is None) == (kind.work in ("element", "free")), code
         assert (kind.bias is None) == (kind.weights is None), code
+        assert code in BUILTIN_CODES, code
+        assert kind.options in ("", *OPTION_TYPES), code
+        assert kind.inputs > max(kind.data, kind.weights or 0), code
+        assert not kind.needs_options or kind.options, code
+        assert not kind.opaque or (kind.work == "element" and kind.data == 0), code
+
+
+@pytest.mark.parametrize(
+    "code", ["IF", "WHILE", "CALL_ONCE", "VAR_HANDLE", "SVDF", "CUSTOM", "RANDOM_UNIFORM", "WHERE"]
+)
+def test_state_control_flow_and_chance_are_not_supported(code: str) -> None:
+    assert code not in SUPPORTED
 
 
 def test_a_dense_layer_over_many_rows() -> None:

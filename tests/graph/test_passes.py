@@ -8,13 +8,15 @@ import pytest
 
 from bqsearch.errors import UnsupportedError
 from bqsearch.graph import passes
-from bqsearch.graph.ir import Graph, Quantization
+from bqsearch.graph.ir import Graph, Op, Quantization, Tensor
+from bqsearch.graph.ops import SUPPORTED
 from bqsearch.runtime.litert import Runner
 from bqsearch.types import Array
 from networks import (
     SAME,
     VALID,
     Builder,
+    newer_network,
     random_inputs,
     small_float_network,
     small_int8_network,
@@ -22,6 +24,7 @@ from networks import (
 )
 
 NETWORKS = [small_int8_network, small_uint8_network, small_float_network]
+BATCHED = [*NETWORKS, newer_network, lambda: newer_network("uint8"), lambda: newer_network("float32")]
 Make = Callable[..., Graph]
 
 
@@ -144,6 +147,29 @@ def test_networks_without_float_ends_stay(make: Make) -> None:
     assert passes.integer_io(make()).fingerprint == make().fingerprint
 
 
+@pytest.mark.parametrize(
+    ("scale", "zero_point", "left"),
+    [(1.0, 128, ["RELU"]), (2.0, 128, ["QUANTIZE", "RELU"]), (1.0, 100, ["QUANTIZE", "RELU"])],
+)
+def test_a_quantize_of_codes_goes_only_where_it_moves_them_by_128(
+    scale: float, zero_point: int, left: list[str]
+) -> None:
+    inner = Quantization(scales=np.ones(1, np.float32), zero_points=np.zeros(1, np.int64))
+    outer = Quantization(scales=np.full(1, scale, np.float32), zero_points=np.full(1, zero_point, np.int64))
+    shape = (1, 4)
+    tensors = (
+        Tensor(name="pixels", shape=shape, dtype="uint8", quantization=outer),
+        Tensor(name="codes", shape=shape, dtype="int8", quantization=inner),
+        Tensor(name="y", shape=shape, dtype="int8", quantization=inner),
+    )
+    ops = (
+        Op(code="QUANTIZE", inputs=(0,), outputs=(1,), options={}),
+        Op(code="RELU", inputs=(1,), outputs=(2,), options={}),
+    )
+    graph = Graph(name="", tensors=tensors, ops=ops, inputs=(0,), outputs=(2,))
+    assert codes(passes.integer_io(graph)) == left
+
+
 def test_a_float_input_that_others_read_stays() -> None:
     net = Builder("int8")
     image = net.tensor("image", (1, 4), "float32")
@@ -180,7 +206,7 @@ def test_exposing_adds_each_activation_once_and_no_input() -> None:
     assert [o.shape for o in outputs] == [(2, 10), (2, 4, 4, 16)]
 
 
-@pytest.mark.parametrize("make", NETWORKS)
+@pytest.mark.parametrize("make", BATCHED)
 def test_a_batch_gives_what_its_inputs_give_one_by_one(make: Make) -> None:
     graph = make()
     inputs = random_inputs(graph, 7)
@@ -252,6 +278,99 @@ MIXERS: dict[str, Callable[[Builder, int], int]] = {
     "SQUEEZE": _squeeze(0),
     "SQUEEZE of all": lambda net, x: net.op("SQUEEZE", (x,), net.activation("y", (4, 4, 2)), "SqueezeOptions"),
 }
+
+
+def float_layer(*shapes: tuple[int, ...], code: str, output: tuple[int, ...], **options: object) -> Graph:
+    """An operator over activations of float32."""
+    net = Builder("float32")
+    inputs = [net.activation(f"x{i}", shape) for i, shape in enumerate(shapes)]
+    made = net.op(code, inputs, net.activation("y", output), SUPPORTED[code].options, **options)
+    return net.build(inputs, [made])
+
+
+def over(code: str, *constants: Array, shape: tuple[int, ...], output: tuple[int, ...], **options: object) -> Graph:
+    """An operator over an activation of float32 and constants."""
+    net = Builder("float32")
+    source = net.activation("x", shape)
+    held = [net.constant("c", value) for value in constants]
+    inputs = (*held, source) if code == "SPLIT" else (source, *held)
+    return net.build([source], [net.op(code, inputs, net.activation("y", output), SUPPORTED[code].options, **options)])
+
+
+def ints(*values: object) -> Array:
+    return np.array(values, np.int32)
+
+
+def ones(*shape: int) -> Array:
+    return np.ones(shape, np.float32)
+
+
+SOUND = {
+    "a constant of lower rank": over("ADD", ones(3), shape=(1, 4, 3), output=(1, 4, 3)),
+    "a constant with a batch of one": over("MUL", ones(1, 4, 1), shape=(1, 4, 3), output=(1, 4, 3)),
+    "slopes": over("PRELU", -ones(1, 1, 3), shape=(1, 4, 4, 3), output=(1, 4, 4, 3)),
+    "a maximum": float_layer((1, 4), (1, 4), code="MAXIMUM", output=(1, 4)),
+    "a slice behind the batch": over(
+        "STRIDED_SLICE", ints(0, 1), ints(0, 3), ints(1, 1), shape=(1, 4), output=(1, 2), beginMask=1, endMask=1
+    ),
+    "an exponential": over("EXP", shape=(1, 4), output=(1, 4)),
+}
+
+
+@pytest.mark.parametrize("case", SOUND)
+def test_more_that_can_be_batched(case: str) -> None:
+    graph = SOUND[case]
+    values = np.random.default_rng(1).normal(0, 1, (6, *graph.input.shape[1:])).astype(np.float32)
+    if len(graph.inputs) == 1:
+        np.testing.assert_allclose(run(graph, values), run(graph, values, batch=3), rtol=1e-6)
+    else:
+        assert passes.with_batch(graph, 3).output.shape == (3, *graph.output.shape[1:])
+
+
+def both_constant() -> Graph:
+    """A constant that is widened: its first dimension of one is no batch."""
+    net = Builder("float32")
+    source = net.activation("x", (1, 4))
+    half = net.constant("half", np.ones((1, 4), np.float16))
+    widened = net.op("DEQUANTIZE", (half,), net.activation("wide", (1, 4)), "DequantizeOptions")
+    return net.build([source], [net.add("sum", source, widened)])
+
+
+UNSOUND = {
+    "activations of two ranks": float_layer((1, 4), (1, 5, 4), code="ADD", output=(1, 5, 4)),
+    "a constant of higher rank": over("ADD", ones(1, 1, 4), shape=(1, 4), output=(1, 1, 4)),
+    "computed weights": float_layer((1, 4), (1, 4), code="FULLY_CONNECTED", output=(1, 1)),
+    "a constant part": over("CONCATENATION", ones(1, 4), shape=(1, 4), output=(1, 8), axis=1),
+    "a split of the batch": over("SPLIT", ints(0), shape=(1, 4), output=(1, 4), numSplits=1),
+    "a slice of the batch": over("STRIDED_SLICE", ints(0), ints(1), ints(1), shape=(1, 4), output=(1, 4)),
+    "a batch turned around": over(
+        "STRIDED_SLICE", ints(0), ints(0), ints(-1), shape=(1, 4), output=(1, 4), beginMask=1, endMask=1
+    ),
+    "a batch shrunk away": over(
+        "STRIDED_SLICE", ints(0), ints(0), ints(1), shape=(1, 1, 4), output=(1, 4), beginMask=1, endMask=1,
+        shrinkAxisMask=1,
+    ),
+    "a softmax over the batch": over("SOFTMAX", shape=(1,), output=(1,), beta=1.0),
+    "an opaque operator": over("TRANSPOSE", ints(1, 0), shape=(1, 1), output=(1, 1)),
+    "a sum": over("SUM", ints(0), shape=(1, 1), output=(1,)),
+    "a constant that is widened": both_constant(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", UNSOUND)
+def test_what_a_batch_would_change_is_refused(case: str) -> None:
+    with pytest.raises(UnsupportedError, match="mixes the inputs of a batch"):
+        passes.with_batch(UNSOUND[case], 2)
+
+
+def test_a_transposed_convolution_of_a_shared_shape_is_not_batched() -> None:
+    net = Builder("float32")
+    source = net.activation("x", (1, 4, 4, 2))
+    first = net.transpose_conv("a", source, 2)
+    second = net.transpose_conv("b", source, 2)
+    net.ops[1] = replace(net.ops[1], inputs=(net.ops[0].inputs[0], *net.ops[1].inputs[1:]))
+    with pytest.raises(UnsupportedError, match="TRANSPOSE_CONV to a computed or shared shape"):
+        passes.with_batch(net.build([source], [first, second]), 2)
 
 
 @pytest.mark.parametrize("mixer", MIXERS)

@@ -10,9 +10,8 @@ from bqsearch import registry
 from bqsearch.datasets import feed
 from bqsearch.graph import passes
 from bqsearch.graph.ir import Graph, Op, Tensor
-from bqsearch.graph.ops import layers
 from bqsearch.hardware import target
-from bqsearch.hardware.memory import ALIGNMENT, ArenaPlan, plan_arena, scratch_bytes
+from bqsearch.hardware.memory import ALIGNMENT, ArenaPlan, plan_arena
 from bqsearch.runtime import int8
 from networks import Builder
 
@@ -135,20 +134,6 @@ def test_the_input_and_the_output_keep_their_memory() -> None:
     graph = graph_of([10, 20, 30], [(0, 0), (1, 1)], [False, False])
     lives = {b.name: (b.first, b.last) for b in plan_arena(graph).buffers}
     assert lives == {"0": (0, 0), "1": (0, 1), "2": (1, 1)}
-
-
-def test_scratch_bytes_by_filter_and_by_tensor() -> None:
-    net = Builder("int8")
-    image = net.activation("image", (1, 4, 4, 2))
-    conv = net.conv("conv", image, 3, size=3)
-    depthwise = net.depthwise("depthwise", conv)
-    dense = net.dense("dense", net.reshape("flat", depthwise, (1, 48)), 5)
-    found = layers(net.build([image], [dense]))
-    by_filter, by_tensor = target.load("hifive1"), target.load("nrf52840")
-    assert [scratch_bytes(layer, "packed", 7, by_filter) for layer in found] == [18 + 7, 9 + 7, 7]
-    assert [scratch_bytes(layer, "raw", 0, by_filter) for layer in found] == [18, 9, 0]
-    assert [scratch_bytes(layer, "packed", 7, by_tensor) for layer in found] == [54, 27, 240]
-    assert [scratch_bytes(layer, "raw", 0, by_tensor) for layer in found] == [0, 0, 0]
 
 
 def test_the_built_in_model_fills_fifteen_kilobytes() -> None:

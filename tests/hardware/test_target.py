@@ -7,6 +7,7 @@ import pytest
 
 from bqsearch.errors import TargetError, UnknownNameError
 from bqsearch.hardware import target
+from bqsearch.packing.containers import CONTAINERS
 
 GOOD = (Path(target.__file__).parent / "targets" / "hifive1.toml").read_text("utf-8")
 
@@ -17,23 +18,33 @@ def test_shipped_targets_load_with_a_source_for_each_constant(name: str) -> None
     assert board.name == name
     assert board.title
     assert board.core
-    assert 0 < board.ram < board.flash
+    assert board.ram > 0
     assert board.stack + board.static_ram < board.ram
-    assert board.code < board.flash
-    assert board.decode_buffer in target.DECODE_BUFFERS
+    assert 0 < board.code < board.flash
+    assert board.runtime in target.RUNTIMES
     assert all(value > 0 for value in (board.frequency, board.power, *board.cycles.values()))
-    assert len(board.sources) == 21
+    own = board.runtime == "bqsearch"
+    assert len(board.sources) == (21 if own else 20)
+    assert (board.operator_record > 0, board.channel_record > 0) == (own, own)
+    assert {f"decode_{c}" for c in CONTAINERS[board.runtime].codings} <= set(board.cycles)
+    assert ("decode_mask" in board.cycles) != own
     assert all(re.fullmatch(r"\S+ \S+: .{10,}", source, re.DOTALL) for source in board.sources.values())
 
 
 def test_names_are_the_files() -> None:
-    assert target.names() == ["hifive1", "hifive1_revb", "nrf52840", "rp2040", "stm32f746"]
+    assert target.names() == ["hifive1", "hifive1_revb", "mimxrt1060_evk", "nrf52840", "rp2040", "stm32f746"]
 
 
 def test_the_readme_board_has_sixteen_kilobytes() -> None:
     board = target.load("hifive1")
-    assert (board.ram, board.decode_buffer) == (16384, "filter")
+    assert (board.ram, board.runtime) == (16384, "bqsearch")
     assert board.sources["memory.ram"].startswith("16384 B: ")
+
+
+def test_runtimes_are_those_that_have_a_container() -> None:
+    assert set(target.RUNTIMES) == set(CONTAINERS)
+    runtimes = {name: target.load(name).runtime for name in target.names()}
+    assert {name for name, runtime in runtimes.items() if runtime == "bqsearch"} == {"hifive1", "hifive1_revb"}
 
 
 def test_a_file_is_loaded_by_path(tmp_path: Path) -> None:
@@ -65,6 +76,8 @@ def entry(key: str, value: str, unit: str, source: str = "a source") -> str:
     return f'{key} = {{ value = {value}, unit = "{unit}", source = "{source}" }}\n'
 
 
+TFLM_NAME = entry("name", '"tflm"', "choice")
+MASK = entry("decode_mask", "1", "cycle/weight")
 BAD = {
     "missing constant": (line_of("static_ram"), "", r"\[runtime\]: the key 'static_ram' is missing"),
     "missing table": (GOOD[GOOD.index("[power]") :], "", "the key 'power' is missing"),
@@ -87,8 +100,13 @@ BAD = {
     "infinite": (line_of("stack"), entry("stack", "inf", "B"), "stack needs a number from 0 up, not inf"),
     "infinite cycles": (line_of("element"), entry("element", "inf", "cycle/element"), "element needs a number"),
     "zero clock": (line_of("frequency"), entry("frequency", "0", "Hz"), "frequency, ram and flash must be above 0"),
-    "bad decoding": (line_of("decode_buffer"), entry("decode_buffer", '"row"', "choice"), "one of filter, tensor"),
-    "numeric choice": (line_of("decode_buffer"), entry("decode_buffer", "1", "choice"), "needs a name, not 1"),
+    "bad runtime": (line_of("name"), entry("name", '"tflmm"', "choice"), "unknown runtime 'tflmm'; .*mean 'tflm'"),
+    "numeric choice": (line_of("name"), entry("name", "1", "choice"), "needs a name, not 1"),
+    "no runtime": (line_of("name"), "", "runtime.name is missing; it says what runs the network: bqsearch, tflm"),
+    "runtime as text": (line_of("name"), 'name = "tflm"\n', r"runtime.name must read \{ value"),
+    "records of another": (line_of("name"), TFLM_NAME, "unknown key '(channel|operator)_record'"),
+    "mask of another": (line_of("flash_read"), MASK + line_of("flash_read"), "unknown key 'decode_mask'"),
+    "missing record": (line_of("channel_record"), "", r"\[runtime\]: the key 'channel_record' is missing"),
     "table as value": ("[power]\n", "power = 3\n[x]\n", "unknown key 'x'"),
     "bad TOML": ("[power]", "[power", "is not valid TOML"),
 }
@@ -100,6 +118,19 @@ def test_bad_files_are_told_where(case: str) -> None:
     assert old in GOOD
     with pytest.raises(TargetError, match=message):
         target.parse(GOOD.replace(old, new, 1), "board")
+
+
+def test_a_board_may_change_its_runtime() -> None:
+    """Each has constants of its own."""
+    text = GOOD.replace(line_of("name"), TFLM_NAME)
+    for key in ("operator_record", "channel_record"):
+        text = text.replace(line_of(key), "")
+    with pytest.raises(TargetError, match=r"\[cycles\]: the key 'decode_mask' is missing"):
+        target.parse(text, "board")
+    board = target.parse(text.replace(line_of("flash_read"), MASK + line_of("flash_read")), "board")
+    assert (board.runtime, board.operator_record, board.channel_record) == ("tflm", 0, 0)
+    assert board.cycles["decode_mask"] == 1.0
+    assert len(board.sources) == 20
 
 
 def test_a_table_must_be_one() -> None:

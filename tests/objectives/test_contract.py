@@ -30,13 +30,13 @@ def test_contract(name: str, measured: Measurements) -> None:
 @pytest.mark.parametrize("name", registry.names("objective"))
 def test_only_data_objectives_run_the_network(name: str, measured: Measurements) -> None:
     objective = registry.load("objective", name)
-    before = measured.scorer.runner.seconds
+    before = measured.scorer.engine.seconds
     objective.read(measured)
-    assert (measured.scorer.runner.seconds > before) == (objective.needs == "data")
+    assert (measured.scorer.engine.seconds > before) == (objective.needs == "data")
 
 
 def test_the_shipped_ones_are_there() -> None:
-    assert {"accuracy", "energy", "flash", "latency", "ram"} <= set(registry.names("objective"))
+    assert {"accuracy", "energy", "fidelity", "flash", "latency", "ram"} <= set(registry.names("objective"))
 
 
 def test_figures_and_units(measured: Measurements) -> None:
@@ -44,11 +44,13 @@ def test_figures_and_units(measured: Measurements) -> None:
     assert {name: (o.direction, o.unit) for name, o in read.items()} == {
         "accuracy": ("maximize", "share"),
         "energy": ("minimize", "mJ"),
+        "fidelity": ("maximize", "share"),
         "flash": ("minimize", "B"),
         "latency": ("minimize", "ms"),
         "ram": ("minimize", "B"),
     }
     assert read["accuracy"].read(measured) == measured.correct.sum() / len(measured.scorer.inputs)
+    assert read["fidelity"].read(measured) == measured.fidelities.mean()
     assert read["flash"].read(measured) == measured.cost.flash(measured.model).total
     assert read["ram"].read(measured) == measured.cost.ram(measured.model).total
     cycles, board = measured.cost.cycles(measured.model), measured.cost.target

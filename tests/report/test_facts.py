@@ -1,8 +1,13 @@
 """How a front is read: order, limits, thinning and the staircase."""
 
+from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from bqsearch.report import facts
+
+FrontMaker = Callable[..., dict[str, Any]]
 
 
 def test_points_come_by_flash(front: dict[str, Any]) -> None:
@@ -50,14 +55,28 @@ def test_staircase_drops_the_points_that_another_beats() -> None:
 
 
 def test_one_unread_point_moves_the_front_to_the_search_split(front: dict[str, Any]) -> None:
-    assert facts.accuracy_key(front) == "accuracy_holdout"
+    assert facts.shown_split(front) == "holdout"
     front["points"][3]["accuracy_holdout"] = None
-    assert facts.accuracy_key(front) == "accuracy_search"
+    assert facts.shown_split(front) == "search"
+
+
+def test_keys_are_those_of_the_quality(make_front: FrontMaker) -> None:
+    front = make_front(quality="fidelity")
+    assert facts.quality_key(front, "search") == "fidelity_search"
+    assert facts.shown_split(front) == "holdout"
+    assert facts.has_holdout(front)
+
+
+@pytest.mark.parametrize("kind", ["float", "uint8"])
+def test_the_given_network_comes_before_the_int8_one(front: dict[str, Any], kind: str) -> None:
+    assert facts.uncompressed(front) == [front["baseline"]]
+    front["given"] = {"kind": kind, "accuracy_holdout": 0.99}
+    assert facts.uncompressed(front) == [{"id": kind, **front["given"]}, front["baseline"]]
 
 
 def test_floor_is_the_baseline_less_the_drop(front: dict[str, Any]) -> None:
-    floor = facts.accuracy_floor(front, "accuracy_holdout")
+    floor = facts.quality_floor(front, "accuracy_holdout")
     assert floor is not None
     assert abs(floor - (front["baseline"]["accuracy_holdout"] - 0.01)) < 1e-12
     front["limits"]["max_drop"] = None
-    assert facts.accuracy_floor(front, "accuracy_holdout") is None
+    assert facts.quality_floor(front, "accuracy_holdout") is None

@@ -111,7 +111,8 @@ def test_headline_and_notes_stand_in_the_page_itself(front: dict[str, Any]) -> N
     assert "Point 7 keeps 98.00 % accuracy on the holdout split (95 % interval 95.9 to 99.0)" in text
     assert "It needs 137,485 B of flash and 13,970 B of RAM" in text
     assert front["reason"] in text
-    assert "The baseline does not fit: RAM 17,500 B of 16,384 B." in text
+    assert text.count("does not fit") == 1
+    assert "the int8 baseline does not fit: ram is 1,116 B above the limit" in text
 
 
 def test_reader_without_scripts_gets_every_point(front: dict[str, Any]) -> None:
@@ -121,6 +122,19 @@ def test_reader_without_scripts_gets_every_point(front: dict[str, Any]) -> None:
     assert table.count("tr") == 1 + 1 + len(front["points"])
     assert "★ 7" in table.text
     assert "98.00 (95.9 to 99.0)" in part[1]
+
+
+@pytest.mark.parametrize("kind", ["float", "uint8"])
+def test_the_given_network_is_a_row_for_a_reader_without_scripts(front: dict[str, Any], kind: str) -> None:
+    front["given"] = {
+        "kind": kind,
+        "accuracy_search": 0.9914,
+        "accuracy_holdout": 0.9943,
+        "interval_holdout": [0.979, 0.998],
+    }
+    part = re.search(r"<noscript>(.*?)</noscript>", report_html(front), re.DOTALL)
+    assert part is not None
+    assert f'<th scope="row">{kind}</th><td>99.14</td><td>99.43 (97.9 to 99.8)</td>' in part[1]
 
 
 @pytest.mark.parametrize("kind", [{"points": 0, "trials": 0}, {"points": 1}, {"points": 3, "holdout": False}])
@@ -169,6 +183,26 @@ def test_browser_renders_odd_fronts(make_front: FrontMaker, tmp_path: Path, kind
     assert "How each number was made" in page.text
     assert "NaN" not in page.text
     assert not any("NaN" in (value or "") for _, attributes in page.elements for value in attributes.values())
+
+
+@chromium
+def test_browser_names_the_quality_everywhere(make_front: FrontMaker, tmp_path: Path) -> None:
+    front = make_front(quality="fidelity")
+    front["given"] = {
+        "kind": "uint8",
+        "fidelity_search": 0.9914,
+        "fidelity_holdout": 0.9943,
+        "interval_holdout": [0.979, 0.998],
+    }
+    (tmp_path / "report.html").write_text(report_html(front), encoding="utf-8")
+    page = Page(dumped(tmp_path / "report.html", tmp_path))
+    for text in ("Fidelity, holdout", "Fidelity on the holdout split, %", "99.43 (97.9 to 99.8)", "maximize fidelity"):
+        assert text in page.text
+    assert page.text.index("uint899.14") < page.text.index("baseline98.86")
+    assert "accuracy" not in page.text.lower()
+    assert "NaN" not in page.text
+    marks = [a for tag, a in page.elements if tag == "circle" and a.get("role") == "radio"]
+    assert len(marks) == 12
 
 
 DRIVER = """<!doctype html><iframe id="page" src="report.html" style="width:390px;height:3000px"></iframe>

@@ -74,6 +74,15 @@ def test_every_point_is_drawn_where_it_lies(front: dict[str, Any], axes: Any) ->
     assert list(zip(marks.get_xdata(), marks.get_ydata(), strict=True)) == wanted
 
 
+def test_axes_name_the_quality_and_show_the_same_marks(make_front: FrontMaker, axes: Any) -> None:
+    panels = {quality: axes(make_front(quality=quality))[0] for quality in ("accuracy", "fidelity")}
+    assert panels["fidelity"].get_ylabel() == "Fidelity, %"
+    assert panels["fidelity"].get_title(loc="left") == "Fidelity on the holdout split against flash"
+    assert panels["accuracy"].get_ylabel() == "Accuracy, %"
+    drawn = [[line.get_xydata().tolist() for line in panel.lines] for panel in panels.values()]
+    assert drawn[0] == drawn[1]
+
+
 def test_same_ram_gives_way_to_the_bytes_of_each_layer(make_front: FrontMaker, axes: Any) -> None:
     front = make_front(ram_varies=False)
     panel = axes(front)[1]

@@ -7,6 +7,8 @@ import pytest
 
 from bqsearch.report import words
 
+QUALITIES = ("accuracy", "fidelity")
+
 
 @pytest.mark.parametrize(
     ("value", "text"),
@@ -43,15 +45,21 @@ def test_headline_says_every_figure_of_the_recommended_point(front: dict[str, An
     )
 
 
+def test_headline_names_the_quality(make_front: Callable[..., dict[str, Any]]) -> None:
+    for holdout in (True, False):
+        words_of = {quality: words.headline(make_front(holdout=holdout, quality=quality)) for quality in QUALITIES}
+        assert words_of["fidelity"] == words_of["accuracy"].replace("accuracy", "fidelity")
+        assert words_of["fidelity"] != words_of["accuracy"]
+
+
 def test_headline_without_a_holdout_or_a_point(make_front: Callable[..., dict[str, Any]]) -> None:
     assert "the holdout split was not read" in words.headline(make_front(points=3, holdout=False))
     assert words.headline(make_front(points=0)) == "This run ended without a point on the front."
     assert words.headline(make_front() | {"recommended": None}) == "No point is recommended."
 
 
-def test_notes_name_what_does_not_fit_and_what_stopped(make_front: Callable[..., dict[str, Any]]) -> None:
+def test_note_names_what_stopped(make_front: Callable[..., dict[str, Any]]) -> None:
     front = make_front(points=3, holdout=False)
-    assert words.baseline_note(front) == "The baseline does not fit: RAM 17,500 B of 16,384 B."
     assert words.stop_note(front) == "The run was interrupted after 200 of 400 trials."
-    front["baseline"]["feasible"], front["settings"]["stopped"] = True, "trials"
-    assert words.baseline_note(front) == words.stop_note(front) == ""
+    front["settings"]["stopped"] = "trials"
+    assert words.stop_note(front) == ""

@@ -12,9 +12,11 @@ from bqsearch.graph import passes
 from bqsearch.graph.flatbuffer import serialize
 from bqsearch.graph.ir import Graph
 from bqsearch.graph.ops import Layer, layers
+from bqsearch.packing.streams import STREAMS
 from bqsearch.runtime import calibrate
+from bqsearch.runtime.litert import Runner
 from bqsearch.types import Array
-from networks import VALID, Builder, random_inputs, small_int8_network, small_uint8_network
+from networks import SAME, VALID, Builder, newer_network, random_inputs, small_int8_network, small_uint8_network
 
 COUNT = 70  # two whole chunks and a part of a third
 
@@ -110,6 +112,58 @@ def test_moments_are_those_of_the_patches(make: object) -> None:
         assert mean.max() > 1  # the layers see something
 
 
+def spread(graph: Graph, layer: Layer, values: Array) -> tuple[Array, Array]:
+    """What each weight of a transposed convolution meets behind every output position, nothing where nothing is."""
+    op = graph.ops[layer.op]
+    _, rows, columns, _ = graph.tensors[op.outputs[0]].shape
+    height, width = layer.shape[1:3]
+    down, right = op.options["strideH"], op.options["strideW"]
+    same = op.options["padding"] == SAME
+    top, _ = margins(rows, values.shape[1], down, height, same)
+    left, _ = margins(columns, values.shape[2], right, width, same)
+    met = np.zeros((len(values), rows, columns, height, width, values.shape[3]))
+    for y, x, i, j in np.ndindex(values.shape[1], values.shape[2], height, width):
+        row, column = y * down + i - top, x * right + j - left
+        if 0 <= row < rows and 0 <= column < columns:
+            met[:, row, column, i, j] = values[:, y, x]
+    flat = met.reshape(-1, height, width, values.shape[3])
+    return flat.mean(axis=0)[None], flat.var(axis=0)[None]
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+@pytest.mark.parametrize(("size", "stride", "padding"), [(3, 2, SAME), (2, 3, VALID), (4, 2, VALID), (5, 1, SAME)])
+def test_moments_of_a_transposed_convolution(dtype: str, size: int, stride: int, padding: int) -> None:
+    net = Builder(dtype, 5)
+    image = net.activation("image", (1, 4, 3, 2), -1.0, 1.0)
+    graph = net.build([image], [net.transpose_conv("up", image, 3, size, stride, padding)])
+    inputs, (layer,) = random_inputs(graph, COUNT), layers(graph)
+    found = calibrate.moments(graph, inputs)[layer.name]
+    mean, variance = spread(graph, layer, read(graph, image, inputs))
+    np.testing.assert_allclose(found.mean, mean, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(found.variance, variance, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(("size", "stride", "padding"), [(3, 2, SAME), (2, 3, VALID), (4, 2, SAME)])
+def test_moments_foretell_the_mean_of_a_transposed_convolution(size: int, stride: int, padding: int) -> None:
+    """LiteRT's own outputs: the mean over positions is the weights' product with the means that they meet."""
+    net = Builder("float32", 5)
+    image = net.activation("image", (1, 5, 4, 2))
+    graph = net.build([image], [net.transpose_conv("up", image, 3, size, stride, padding)])
+    inputs, (layer,) = random_inputs(graph, COUNT), layers(graph)
+    mean = calibrate.moments(graph, inputs)[layer.name].mean
+    weights, bias = graph.tensors[layer.weights].data, graph.tensors[layer.bias].data
+    wanted = Runner(graph).run(inputs)[0].mean(axis=(0, 1, 2)) - bias
+    np.testing.assert_allclose((weights * mean).sum(axis=(1, 2, 3)), wanted, atol=1e-5)
+
+
+def test_moments_of_newer_operators() -> None:
+    graph = newer_network()
+    inputs = random_inputs(graph, 8)
+    found = calibrate.moments(graph, inputs)
+    for layer in layers(graph):
+        assert np.broadcast_shapes(found[layer.name].mean.shape, layer.shape) == layer.shape
+
+
 def test_moments_of_one_input() -> None:
     graph = small_int8_network()
     inputs = random_inputs(graph, 1)
@@ -123,7 +177,7 @@ def test_moments_of_one_input() -> None:
 def test_sensitivities_are_positive_and_finite(schemes: list[str]) -> None:
     graph = small_int8_network()
     inputs = random_inputs(graph, 40)
-    bank = banks.build(graph, calibrate.moments(graph, inputs), schemes)
+    bank = banks.build(graph, calibrate.moments(graph, inputs), schemes, STREAMS)
     found = calibrate.sensitivity(graph, bank, inputs)
     assert set(found) == set(bank.by_name)
     assert all(np.isfinite(value) and value > 0 for value in found.values())
@@ -133,14 +187,14 @@ def test_sensitivities_are_positive_and_finite(schemes: list[str]) -> None:
 def test_no_scheme_has_no_sensitivity() -> None:
     graph = small_int8_network()
     inputs = random_inputs(graph, 8)
-    bank = banks.build(graph, calibrate.moments(graph, inputs), ["keep"])
+    bank = banks.build(graph, calibrate.moments(graph, inputs), ["keep"], STREAMS)
     assert calibrate.sensitivity(graph, bank, inputs) == {}
 
 
 def test_sensitivity_is_logit_error_for_distortion() -> None:
     graph = small_int8_network()
     inputs = random_inputs(graph, 40)
-    bank = banks.build(graph, calibrate.moments(graph, inputs), ["kmeans"])
+    bank = banks.build(graph, calibrate.moments(graph, inputs), ["kmeans"], STREAMS)
     name = layers(graph)[0].name
     choice = banks.Choice(scheme="kmeans", levels=calibrate.PROBE_LEVELS, coding="raw")
     option = bank.by_name[name].option(choice)

@@ -78,6 +78,25 @@ def test_overwritten_constants_are_a_new_file(make: object, batch: int) -> None:
     np.testing.assert_array_equal(runner.run(inputs)[0], before)  # nothing of a candidate stays
 
 
+def test_equal_constants_are_overwritten_one_by_one() -> None:
+    """Layers over one array share a buffer in the file, unless they are to be told apart."""
+    net = Builder("int8")
+    source = net.activation("x", (1, 8))
+    first = net.dense("a", source, 8)
+    last = net.dense("b", first, 8)
+    one, other = net.ops[0].inputs[1], net.ops[1].inputs[1]
+    net.tensors[other] = replace(net.tensors[other], data=net.tensors[one].data)
+    graph = net.build([source], [last])
+    inputs = np.random.default_rng(0).integers(-128, 128, (20, 8)).astype(np.int8)
+    runner = Runner(graph, (one, other), 4)
+    np.testing.assert_array_equal(runner.run(inputs)[0], alone(graph, inputs))
+    for tensor in (one, other):
+        constants = {tensor: graph.tensors[tensor].data[::-1]}
+        (outputs,) = runner.run(inputs, constants)
+        np.testing.assert_array_equal(outputs, alone(graph.with_data(constants), inputs))
+        assert not np.array_equal(outputs, alone(graph, inputs))
+
+
 def test_some_constants_leave_the_rest_alone() -> None:
     graph = small_int8_network(2)
     inputs = random_inputs(graph, 9)

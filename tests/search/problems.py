@@ -55,7 +55,6 @@ def synthetic(plan: Plan, nbytes: int, spread: int) -> Record:
         values=(accuracy, float(nbytes), float(spread)) if fits else None,
         constraints={**limits, "drop": drop} if fits else limits,
         metrics={"weight_bytes": nbytes, "flash_bytes": nbytes, **({"accuracy_search": accuracy} if fits else {})},
-        lost=3 if fits else None,
-        gained=1 if fits else None,
+        drop_bound=drop + 1 if fits else None,
         seconds=0.25,
     )

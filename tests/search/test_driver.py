@@ -5,11 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 from threading import Event
 
+import numpy as np
 import pytest
 
 from bqsearch.search import driver
 from bqsearch.search.driver import Searched
 from bqsearch.search.prepare import Problem
+from bqsearch.search.quality import bonett_price_interval, student_interval
 from bqsearch.search.record import Record, record_of
 from bqsearch.search.store import TrialStore, open_journal
 from search.problems import prepared, write_files
@@ -70,10 +72,40 @@ def test_records_are_what_measuring_says(problem: Problem, tmp_path: Path) -> No
         assert record.metrics["accuracy_search"] == measured.accuracy
         lost = int((before.correct & ~measured.correct).sum())
         gained = int((measured.correct & ~before.correct).sum())
-        assert (record.lost, record.gained) == (lost, gained)
+        bound = bonett_price_interval(lost, gained, len(measured.correct), 0.9)[1]
+        assert record.drop_bound == pytest.approx(100 * bound)
+        assert "fidelity_search" not in record.metrics
         assert record.constraints["drop"] == pytest.approx(100 * (lost - gained) / len(measured.correct) - 5, abs=1e-6)
         assert record.constraints["flash"] == measured.flash.total - problem.max_flash
     assert any(record.feasible for record in found.records)
+
+
+def test_a_search_for_fidelity_needs_no_labels(files: dict[str, str], tmp_path: Path) -> None:
+    arrays = dict(np.load(files["data"]))
+    np.savez(tmp_path / "bare.npz", x_train=arrays["x_train"], x_test=arrays["x_test"])
+    bare = prepared({**files, "data": str(tmp_path / "bare.npz")})
+    named = prepared(files, objectives=["fidelity", "flash", "ram"])
+    first, second = search(bare, tmp_path / "a"), search(named, tmp_path / "b")
+    assert timeless(first) == timeless(second)
+    for record in first.records[::7]:
+        measured = bare.measure(record.plan)
+        assert record.values == (measured.fidelity, measured.flash.total, measured.ram.total)
+        assert record.metrics["fidelity_search"] == measured.fidelity
+        assert "accuracy_search" not in record.metrics
+        assert record.constraints["drop"] == pytest.approx(100 * (1 - measured.fidelity) - 5, abs=1e-6)
+        drops = 1 - measured.fidelities
+        assert record.drop_bound == pytest.approx(100 * student_interval(drops, 0.9)[1])
+    assert any(record.feasible for record in first.records)
+
+
+def test_fidelity_beside_accuracy_is_an_objective_more(files: dict[str, str], tmp_path: Path) -> None:
+    problem = prepared(files, objectives=["fidelity", "accuracy", "flash"], trials=12)
+    assert problem.quality.name == "accuracy"
+    for record in search(problem, tmp_path).records:
+        measured = problem.measure(record.plan)
+        assert record.values == (measured.fidelity, measured.accuracy, measured.flash.total)
+        found = record.metrics["accuracy_search"], record.metrics["fidelity_search"]
+        assert found == (measured.accuracy, measured.fidelity)
 
 
 def test_every_trial_is_stored_before_it_is_told(problem: Problem, tmp_path: Path) -> None:
@@ -110,6 +142,7 @@ def test_a_candidate_that_breaks_a_hard_limit_is_never_run(files: dict[str, str]
         assert not record.feasible
         assert set(record.constraints) == {"flash", "ram"}
         assert record.constraints["flash"] > 0
+        assert record.drop_bound is None
         assert "accuracy_search" not in record.metrics
 
 
@@ -144,9 +177,9 @@ def test_known_plans_take_no_time_of_the_runtime(problem: Problem) -> None:
         assert baseline.correct is not None
         evaluator = driver.Evaluator(problem=problem, baseline=baseline, lane=lane, known={})
         first = evaluator.submit(problem.bank.baseline).result()
-        before = problem.scorer.runner.seconds
+        before = problem.scorer.engine.seconds
         assert evaluator.submit(problem.bank.baseline).result() == first
-        assert problem.scorer.runner.seconds == before
+        assert problem.scorer.engine.seconds == before
 
 
 def test_no_time_means_no_trial(problem: Problem, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """plan.json makes a point's files again, byte for byte, or says what is not as it was."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -8,26 +9,37 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bqsearch.errors import BqsearchError, PlanError
+from bqsearch.errors import BqsearchError, OutputError, PlanError
 from bqsearch.graph.flatbuffer import serialize
+from bqsearch.importers.tflite import load
 from bqsearch.plan import Choice, Plan
-from bqsearch.search.planfile import MODEL, PLAN, PlanFile, apply, write_point
+from bqsearch.runtime import tflm
+from bqsearch.search import prepare
+from bqsearch.search.planfile import MICRO_MODEL, MODEL, PLAN, PlanFile, apply, file_names, write_point
 from bqsearch.search.prepare import Problem
-from networks import small_float_network
+from decoding import need_tflm
+from networks import small_float_network, small_int8_network, small_uint8_network
 from search.problems import prepared, write_files
 
 Files = dict[str, str]
 
 
-@pytest.fixture(scope="module", params=["int8", "float", "normalized"])
+CASES = [("int8", "hifive1"), ("uint8", "hifive1"), ("float", "hifive1"), ("normalized", "hifive1")]
+MICRO_CASES = [("int8", "nrf52840"), ("uint8", "nrf52840"), ("normalized", "nrf52840")]
+
+
+@pytest.fixture(scope="module", params=[*CASES, *MICRO_CASES], ids="-".join)
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Files, Problem]:
+    kind, board = request.param
+    if board == "nrf52840":
+        need_tflm()
     folder = tmp_path_factory.mktemp("plan")
-    files = write_files(folder)
-    if request.param != "int8":
+    files = write_files(folder, small_uint8_network if kind == "uint8" else small_int8_network)
+    if kind in ("float", "normalized"):
         files["model"] = str(folder / "float.tflite")
         Path(files["model"]).write_bytes(serialize(small_float_network(0)))
-    settings = {"normalize": [127.5, 127.5]} if request.param == "normalized" else {}
-    return files, prepared(files, **settings)
+    settings = {"normalize": [127.5, 127.5]} if kind == "normalized" else {}
+    return files, prepared(files, target=board, **settings)
 
 
 def mixed(problem: Problem, bias_correction: bool = True) -> Plan:
@@ -42,7 +54,8 @@ def written(problem: Problem, folder: Path) -> Path:
 
 
 def again(file: PlanFile, files: Files, folder: Path, data: str | None = None) -> Path:
-    apply(file, files["model"], data, folder, lambda words: None)
+    names = apply(file, files["model"], data, folder, lambda words: None)
+    assert sorted([PLAN, *names]) == sorted(path.name for path in folder.iterdir())
     return folder
 
 
@@ -50,9 +63,48 @@ def test_apply_makes_the_same_bytes(case: tuple[Files, Problem], tmp_path: Path)
     files, problem = case
     first = written(problem, tmp_path / "first")
     second = again(PlanFile.read(first / PLAN), files, tmp_path / "second")
-    for name in (PLAN, MODEL):
+    names = sorted(file_names(problem.cost.target.runtime).values())
+    assert names == [MODEL, *([MICRO_MODEL] if problem.cost.target.name == "nrf52840" else []), PLAN]
+    for folder in (first, second):
+        assert sorted(path.name for path in folder.iterdir()) == names
+    for name in names:
         assert (second / name).read_bytes() == (first / name).read_bytes()
-    assert sorted(p.name for p in second.iterdir()) == [MODEL, PLAN]
+
+
+def test_a_plan_tells_its_runtime_and_every_files_hash(case: tuple[Files, Problem], tmp_path: Path) -> None:
+    files, problem = case
+    told = json.loads((written(problem, tmp_path) / PLAN).read_text())
+    assert told["runtime"] == problem.cost.target.runtime
+    others = [path for path in tmp_path.iterdir() if path.name != PLAN]
+    assert told["sha256"]["files"] == {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in others}
+    given = load(Path(files["model"]))
+    assert told["sha256"]["model"] == given.fingerprint
+    assert json.loads(json.dumps(PlanFile.read(tmp_path / PLAN).to_json())) == told
+
+
+def test_the_coded_file_computes_what_the_other_one_does(case: tuple[Files, Problem], tmp_path: Path) -> None:
+    _, problem = case
+    if problem.cost.target.runtime != prepare.MICRO:
+        pytest.skip("no coded file")
+    folder = written(problem, tmp_path)
+    inputs = problem.scorer.inputs[:20]
+    coded = (folder / MICRO_MODEL).read_bytes()
+    np.testing.assert_array_equal(tflm.run(coded, inputs), tflm.run((folder / MODEL).read_bytes(), inputs))
+    assert b"TFLM_DECODE" in coded
+
+
+@pytest.mark.parametrize("name", [PLAN, MODEL, MICRO_MODEL])
+def test_nothing_is_overwritten(case: tuple[Files, Problem], tmp_path: Path, name: str) -> None:
+    files, problem = case
+    first = written(problem, tmp_path / "first")
+    if not (first / name).exists():
+        pytest.skip("not on this board")
+    (tmp_path / "second").mkdir()
+    (tmp_path / "second" / name).write_text("the user's own")
+    with pytest.raises(OutputError, match=rf"{name} exists and is not overwritten"):
+        again(PlanFile.read(first / PLAN), files, tmp_path / "second")
+    assert [path.name for path in (tmp_path / "second").iterdir()] == [name]
+    assert (tmp_path / "second" / name).read_text() == "the user's own"
 
 
 def test_data_may_have_moved(case: tuple[Files, Problem], tmp_path: Path) -> None:
@@ -84,12 +136,15 @@ def test_other_data_is_refused(case: tuple[Files, Problem], tmp_path: Path) -> N
         again(PlanFile.read(first / PLAN), files, tmp_path / "second", str(tmp_path / "other.npz"))
 
 
+OTHER = {"tflm": "bqsearch", "bqsearch": "tflm"}
 TAMPERED: dict[str, Callable[[dict[str, Any]], Any]] = {
     "another choice": lambda v: v["layers"].update(stem="kmeans-4-huffman"),
     "another correction": lambda v: v.update(bias_correction=False),
     "another seed": lambda v: v["recipe"].update(seed=4),
     "fewer calibration inputs": lambda v: v["recipe"].update(calibration=3),
-    "another result": lambda v: v["sha256"].update(output="0" * 64),
+    "another result": lambda v: v["sha256"]["files"].update({MODEL: "0" * 64}),
+    "no result": lambda v: v["sha256"].update(files={}),
+    "another runtime": lambda v: v.update(runtime=OTHER[v["runtime"]]),
     "a layer less": lambda v: v["layers"].pop("stem"),
     "a layer more": lambda v: v["layers"].update(more="keep-256-raw"),
     "an unknown scheme": lambda v: v["layers"].update(stem="magic-4-huffman"),
@@ -114,6 +169,9 @@ UNREADABLE: dict[str, Any] = {
     "no object": [],
     "no hashes": {"sha256": None},
     "a missing hash": {"sha256": {"model": "", "data": ""}},
+    "odd hashes": {"sha256": {"model": "", "data": "", "files": ["model.tflite"]}},
+    "no runtime": {"runtime": None},
+    "an unknown runtime": {"runtime": "onnx"},
     "no recipe": {"recipe": None},
     "an odd recipe": {"recipe": {"model": 3}},
     "another format": {"format": 2},

@@ -15,13 +15,12 @@ RECORD = Record(
     values=(0.1 + 0.2, 1e-300, 12345.0),
     constraints={"flash": -3.0, "ram": 0.0, "drop": -0.5},
     metrics={"flash_bytes": 12, "accuracy_search": 1 / 3},
-    lost=3,
-    gained=0,
+    drop_bound=0.1 + 0.7,
     seconds=0.125,
 )
 
 
-@pytest.mark.parametrize("record", [RECORD, replace(RECORD, values=None, lost=None, gained=None)])
+@pytest.mark.parametrize("record", [RECORD, replace(RECORD, values=None, drop_bound=None)])
 def test_round_trip_through_json(record: Record) -> None:
     again = Record.from_json(json.loads(json.dumps(record.to_json())))
     assert again == record
@@ -45,7 +44,7 @@ MALFORMED = {
     "a list": [1],
     "a text": "record",
     "no fields": {},
-    "a missing field": {k: v for k, v in RECORD.to_json().items() if k != "lost"},
+    "a missing field": {k: v for k, v in RECORD.to_json().items() if k != "drop_bound"},
     "an odd field": changed(more=1),
     "a value that is no number": changed(values=["x", 1.0]),
     "values that are none": changed(values=3),
@@ -54,6 +53,12 @@ MALFORMED = {
     "a choice that is none": changed(plan={"format": 1, "bias_correction": True, "layers": {"a": "x"}}),
     "no constraints": changed(constraints=None),
     "a constraint that is no number": changed(constraints={"ram": "x"}),
+    "a bound that is no number": changed(drop_bound="x"),
+    "counts in place of a bound": {
+        **{k: v for k, v in RECORD.to_json().items() if k != "drop_bound"},
+        "lost": 3,
+        "gained": 0,
+    },
     "no metrics": changed(metrics=[1]),
 }
 

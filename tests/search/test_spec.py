@@ -8,6 +8,7 @@ import pytest
 from bqsearch import registry
 from bqsearch.errors import StudyError, UnknownNameError
 from bqsearch.hardware import target
+from bqsearch.importers import files
 from bqsearch.search import spec
 from bqsearch.search.spec import StudySpec, make_recipe, make_spec, parse_bytes
 
@@ -15,17 +16,99 @@ LEAST = {"model": "mobilenet_v2", "target": "hifive1"}
 
 
 @pytest.mark.parametrize("name", spec.study_names())
-def test_every_shipped_study_parses(name: str) -> None:
+def test_every_shipped_study_parses(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("BQSEARCH_MODELS", "BQSEARCH_DATA"):
+        monkeypatch.delenv(variable, raising=False)
     made = make_spec(spec.read_study(name))
     assert made.name == name
-    assert made.model in registry.names("model")
+    assert made.model in registry.names("model") or files.kind(Path(made.model)) is not None
+    assert made.data is not None or made.model in registry.names("model")
     assert made.target in target.names()
+    assert set(made.objectives or ()) <= set(registry.names("objective"))
+    assert name.startswith(spec.default_name(made.model, made.target))
+
+
+@pytest.mark.parametrize("name", spec.study_names())
+def test_the_shared_models_are_those_of_the_studies(
+    name: str, shared_models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BQSEARCH_MODELS", str(shared_models))
+    model = make_spec(spec.read_study(name)).model
+    assert model in registry.names("model") or Path(model).parent == shared_models
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A study that names a file of each kind; models lie in `models`, data in `data`, and we are in `here`."""
+    for folder in ("models", "data/sets", "here"):
+        (tmp_path / folder).mkdir(parents=True)
+    monkeypatch.setenv("BQSEARCH_MODELS", str(tmp_path / "models"))
+    monkeypatch.setenv("BQSEARCH_DATA", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path / "here")
+    path = tmp_path / "mine.toml"
+    path.write_text('model = "net.tflite"\ndata = "sets/mine.npz"\ntarget = "nrf52840"\n')
+    return path
+
+
+def looked_up(study: Path) -> tuple[str, str | None]:
+    made = make_spec(spec.read_study(str(study)))
+    return made.model, made.data
+
+
+def test_a_studys_files_are_found_in_the_folders_that_are_named(study: Path) -> None:
+    model, data = study.parent / "models" / "net.tflite", study.parent / "data" / "sets" / "mine.npz"
+    assert looked_up(study) == ("net.tflite", "sets/mine.npz")  # nowhere: the message will name what the study says
+    model.touch()
+    assert looked_up(study) == (str(model), "sets/mine.npz")
+    data.touch()
+    assert looked_up(study) == (str(model), str(data))
+    assert make_spec(spec.read_study(str(study))).name == "mine"
+
+
+def test_a_folder_is_data_too(study: Path) -> None:
+    study.write_text(study.read_text().replace("sets/mine.npz", "sets"))
+    assert looked_up(study) == ("net.tflite", str(study.parent / "data" / "sets"))
+
+
+def test_a_path_that_exists_comes_before_the_folders(study: Path) -> None:
+    (study.parent / "models" / "net.tflite").touch()
+    Path("net.tflite").touch()
+    (study.parent / "data" / "sets" / "mine.npz").touch()
+    Path("sets").mkdir()
+    Path("sets/mine.npz").touch()
+    assert looked_up(study) == ("net.tflite", "sets/mine.npz")
+    absolute = study.parent / "net.tflite"
+    absolute.touch()
+    study.write_text(study.read_text().replace("net.tflite", str(absolute)))
+    assert looked_up(study) == (str(absolute), "sets/mine.npz")
+
+
+def test_without_the_variables_names_stay(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (study.parent / "models" / "net.tflite").touch()
+    monkeypatch.delenv("BQSEARCH_MODELS")
+    monkeypatch.setenv("BQSEARCH_DATA", str(study.parent / "none"))
+    assert looked_up(study) == ("net.tflite", "sets/mine.npz")
+
+
+def test_built_in_members_come_before_the_folders(study: Path) -> None:
+    """As they come before the files here."""
+    (study.parent / "models" / "mobilenet_v2").mkdir()
+    (study.parent / "data" / "digits").mkdir()
+    study.write_text('model = "mobilenet_v2"\ndata = "digits"\ntarget = "hifive1"\n')
+    assert looked_up(study) == ("mobilenet_v2", "digits")
+
+
+def test_what_is_no_text_is_named_as_ever(study: Path) -> None:
+    study.write_text('model = 3\ntarget = "hifive1"\n')
+    with pytest.raises(StudyError, match=r"model cannot be 3 \(int\)"):
+        make_spec(spec.read_study(str(study)))
 
 
 def test_defaults() -> None:
     made = make_spec(LEAST)
     assert made == StudySpec(name="mobilenet_v2-hifive1", **LEAST)
     assert (made.sampler, made.trials, made.max_drop, made.seed) == ("lagrange", 200, 1.0, 0)
+    assert (made.objectives, made.classes) == (None, None)
     assert made.schemes == spec.SCHEMES
     assert set(spec.SCHEMES) == set(registry.names("scheme"))
 
@@ -167,10 +250,30 @@ def test_default_names_are_good_ones(model: str, board: str, name: str) -> None:
 
 
 def test_recipe_round_trip() -> None:
-    made = make_spec({**LEAST, "normalize": "1,2", "seed": 5}).recipe
+    made = make_spec({**LEAST, "normalize": "1,2", "seed": 5, "classes": "b,a"}).recipe
     plain = {"model": "mobilenet_v2", "data": None, "normalize": [1.0, 2.0], "seed": 5, "calibration": 256}
+    plain |= {"classes": ["b", "a"], "labels": True}
     assert make_recipe({**plain, "bias_correction": True}) == made
     with pytest.raises(StudyError, match="the recipe has no 'bias_correction'"):
         make_recipe(plain)
     with pytest.raises(StudyError, match="seed cannot be"):
         make_recipe({**plain, "bias_correction": True, "seed": "5"})
+    with pytest.raises(StudyError, match="labels cannot be 1"):
+        make_recipe({**plain, "bias_correction": True, "labels": 1})
+    unlabeled = make_recipe({**plain, "bias_correction": True, "labels": False, "classes": None})
+    assert unlabeled == make_spec({**LEAST, "normalize": "1,2", "seed": 5, "objectives": "fidelity,flash"}).recipe
+
+
+@pytest.mark.parametrize(
+    ("objectives", "quality", "labels"),
+    [
+        (None, "accuracy", True),
+        ("accuracy,flash", "accuracy", True),
+        ("flash,ram", "accuracy", True),
+        ("fidelity,accuracy", "accuracy", True),
+        ("flash,fidelity", "fidelity", False),
+    ],
+)
+def test_labels_are_read_for_accuracy(objectives: str | None, quality: str, labels: bool) -> None:
+    made = make_spec({**LEAST, "objectives": objectives})
+    assert (made.quality.name, made.labels, made.recipe.labels) == (quality, labels, labels)

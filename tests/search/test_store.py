@@ -34,8 +34,7 @@ def record(number: int) -> Record:
         values=None if number % 3 == 2 else (0.5 + number / 100, 1e3 / (1 + number)),
         constraints={"flash": -1.5, "ram": 1.0 if number % 3 == 2 else -2.0},
         metrics={"flash_bytes": 1000 + number},
-        lost=1,
-        gained=0,
+        drop_bound=0.5,
         seconds=0.1,
     )
 
@@ -180,6 +179,12 @@ def test_a_trial_without_a_record_is_malformed(tmp_path: Path) -> None:
     store.add(create_trial(values=[0.5, 1.0]))
     with pytest.raises(StorageError, match="malformed"):
         record_of(store.finished()[0])
+
+
+def test_a_journal_of_its_own_holds_one_study(tmp_path: Path) -> None:
+    fill(journal(tmp_path / "file"), 2)
+    with pytest.raises(StorageError, match=r"holds a run of '.+', not of 'other': choose another --out"):
+        TrialStore(open_journal(tmp_path / "file"), "other", DIRECTIONS, FINGERPRINT, True, alone=True)
 
 
 def test_optuna_says_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -48,8 +48,7 @@ def record(number: int) -> Record:
         values=(0.9, 1.0),
         constraints={"flash": -1.0},
         metrics={"flash_bytes": 1000 + number, "accuracy_search": 0.9},
-        lost=0,
-        gained=0,
+        drop_bound=0.5,
         seconds=1.5,
     )
 

@@ -17,8 +17,7 @@ RECORD = Record(
     values=(0.9, 1000.0),
     constraints={"flash": -1.0, "drop": -0.5},
     metrics={"flash_bytes": 1000, "accuracy_search": 0.9},
-    lost=2,
-    gained=1,
+    drop_bound=1.5,
     seconds=0.5,
 )
 

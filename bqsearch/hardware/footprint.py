@@ -1,0 +1,101 @@
+"""Footprint: the flash and RAM of a compressed network under a runtime."""
+
+from dataclasses import dataclass, fields
+from typing import ClassVar, Protocol
+
+from bqsearch.compress import CompressedModel
+from bqsearch.graph.ir import Graph
+from bqsearch.graph.ops import Layer, layers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flash:
+    """Bytes of flash.
+
+    Attributes:
+        weights: Coded weights of all layers.
+        tables: Their codebooks and codeword counts.
+        biases: int32 biases, and constants of operators without weights.
+        requantization: Multipliers and shifts of the output channels.
+        records: Descriptions of the operators.
+        code: Runtime and start-up.
+    """
+
+    weights: int
+    tables: int
+    biases: int
+    requantization: int
+    records: int
+    code: int
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return sum(getattr(self, f.name) for f in fields(self))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ram:
+    """Bytes of RAM.
+
+    Attributes:
+        activations: Arena that the activations alone would take.
+        decode_buffer: What decoded weights add to it.
+        stack: Kept free for the stack.
+        static: The runtime's own variables.
+        peak: Name of the operator that sets the arena's size.
+    """
+
+    activations: int
+    decode_buffer: int
+    stack: int
+    static: int
+    peak: str
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.activations + self.decode_buffer + self.stack + self.static
+
+
+class Footprint(Protocol):
+    """What one network takes on one board; what does not depend on the plan is worked out once.
+
+    Attributes:
+        provenance: How sure its figures are, in a sentence for a report.
+    """
+
+    provenance: ClassVar[str]
+
+    @property
+    def activations(self) -> int:
+        """Arena that the activations alone take, bytes."""
+        ...
+
+    @property
+    def lower_bound(self) -> int:
+        """Most bytes of activations that stand at a time: no placement needs fewer."""
+        ...
+
+    def flash(self, model: CompressedModel) -> Flash:
+        """Bytes of flash."""
+        ...
+
+    def ram(self, model: CompressedModel) -> Ram:
+        """Bytes of RAM."""
+        ...
+
+    def stored(self, coding: str, stream_bytes: int, table_bytes: int) -> int:
+        """Bytes of flash that a layer's weights take in this form, with all that goes along with them."""
+        ...
+
+    def least_ram(self, layer: Layer, coding: str, table_bytes: int) -> int:
+        """Bytes of RAM that no plan with the layer in this form can go below."""
+        ...
+
+
+def constant_bytes(graph: Graph) -> int:
+    """Biases, and real constants of operators without weights."""
+    weights = {layer.weights for layer in layers(graph)}
+    constants = [t for i, t in enumerate(graph.tensors) if t.data is not None and i not in weights]
+    return sum(t.nbytes for t in constants if t.quantization is not None)

@@ -1,0 +1,9 @@
+"""The containers of all runtimes."""
+
+from collections.abc import Mapping
+
+from bqsearch.packing.container import Container
+from bqsearch.packing.decode_op import DECODE_OPERATOR
+from bqsearch.packing.streams import STREAMS
+
+CONTAINERS: Mapping[str, Container] = {container.name: container for container in (STREAMS, DECODE_OPERATOR)}

@@ -1,0 +1,207 @@
+"""Checks of a finished run: each point's files made again, and run on what the board runs.
+
+For a board with TensorFlow Lite Micro, a point's coded file runs in the interpreter beside the same weights
+uncompressed, and every output must be the same, bit for bit; the file's size and the interpreter's own figures of its
+arena must be those that the cost model says. For a board with bqsearch's runtime, every layer's stream must decode to
+the weights of the point's `model.tflite`. For both, flash and RAM must be those of front.json.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bqsearch.compress import CompressedModel
+from bqsearch.datasets import feed
+from bqsearch.errors import ModelError, PlanError
+from bqsearch.graph.ops import layers
+from bqsearch.hardware.cost import CostModel
+from bqsearch.hardware.micro import MicroFootprint, decoders, raw_file
+from bqsearch.hardware.target import Target
+from bqsearch.hardware.tflm import WHEEL, tail
+from bqsearch.importers.tflite import parse
+from bqsearch.quantizers.base import offset_codes
+from bqsearch.runtime import tflm
+from bqsearch.search import planfile, prepare
+from bqsearch.search.planfile import MICRO_MODEL, MODEL, PLAN, Material, PlanFile
+from bqsearch.search.prepare import OnStage
+from bqsearch.types import Array
+
+INPUTS = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One thing that was compared.
+
+    Attributes:
+        name: What.
+        passed: Whether it is as it should be.
+        detail: The figures, in words.
+    """
+
+    name: str
+    passed: bool
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verified:
+    """One point.
+
+    Attributes:
+        point: Its number.
+        checks: All that was compared.
+    """
+
+    point: int
+    checks: tuple[Check, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every check passed."""
+        return all(check.passed for check in self.checks)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Whereabouts:
+    """Where a run's model and data lie now; None for where they were.
+
+    Attributes:
+        model: Name or file.
+        data: Name or path.
+    """
+
+    model: str | None = None
+    data: str | None = None
+
+
+def verify(
+    described: Mapping[str, Any], folder: Path, target: Target, inputs: int, now: Whereabouts, on_stage: OnStage
+) -> Iterator[Verified]:
+    """Check every point of a run.
+
+    Args:
+        described: The run's front.json.
+        folder: Where the run lies.
+        target: The run's board.
+        inputs: How many of the holdout's inputs to run.
+        now: Where the run's model and data lie.
+        on_stage: Told in words what is being done.
+
+    Raises:
+        PlanError: Model or data are not those of the run.
+        MissingExtraError: The board runs TensorFlow Lite Micro and the wheel is not installed.
+    """
+    if target.runtime == prepare.MICRO:
+        tflm.require()
+    material: Material | None = None
+    for point in described["points"]:
+        place = folder / Path(point["files"]["plan"]).parent
+        try:
+            file = PlanFile.read(place / PLAN)
+        except PlanError as error:
+            yield Verified(point=point["id"], checks=(Check(name=PLAN, passed=False, detail=str(error)),))
+            continue
+        if material is None:
+            on_stage("gathering what the plans were made from")
+            material = planfile.gather(file, now.model or file.recipe.model, now.data, on_stage)
+            cost = CostModel(graph=material.graph, target=target)
+        on_stage(f"checking point {point['id']}")
+        model = material.remake(file.plan)
+        micro = cost.footprint if isinstance(cost.footprint, MicroFootprint) else None
+        ran = _streams(model, place) if micro is None else _micro(model, material, place, micro, inputs)
+        yield Verified(point=point["id"], checks=(*_files(file, model, place), *ran, *_figures(model, cost, point)))
+
+
+def _files(file: PlanFile, model: CompressedModel, place: Path) -> Iterator[Check]:
+    """On disk as they were written, and the same when they are made again."""
+    for name, made in planfile.point_files(model, file.runtime).items():
+        found = _read(place / name)
+        wrong = ""
+        if not found:
+            wrong = "missing or unreadable"
+        elif hashlib.sha256(found).hexdigest() != file.files_sha256.get(name):
+            wrong = "not the file that was written"
+        elif found != made:
+            wrong = "not what plan.json makes"
+        yield Check(name=name, passed=not wrong, detail=wrong or f"{len(found):,} B, made again byte for byte")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def _micro(
+    model: CompressedModel, material: Material, place: Path, footprint: MicroFootprint, inputs: int
+) -> Iterator[Check]:
+    coded = _read(place / MICRO_MODEL)
+    codes = feed.encode(material.data.holdout.x[:inputs], material.graph.input, material.normalize)
+    yield _equal_outputs(coded, raw_file(model.decoded()), codes)
+    predicted = footprint.file_bytes(model)
+    yield Check(
+        name="size", passed=len(coded) == predicted, detail=f"{len(coded):,} B of file, {predicted:,} B predicted"
+    )
+    yield _arena(coded, model, footprint)
+
+
+def _equal_outputs(coded: bytes, raw: bytes, codes: Array) -> Check:
+    try:
+        first, second = tflm.run(coded, codes), tflm.run(raw, codes)
+    except ModelError as error:
+        return Check(name="outputs", passed=False, detail=str(error))
+    same = int((first == second).reshape(len(codes), -1).all(axis=1).sum())
+    return Check(name="outputs", passed=same == len(codes), detail=f"{same:,} of {len(codes):,} bit for bit")
+
+
+def _arena(coded: bytes, model: CompressedModel, footprint: MicroFootprint) -> Check:
+    """Head and tail as the interpreter reports them here, with pointers of 8 bytes."""
+    plan = footprint.arena(decoders(model)).plan
+    head, last = plan.head, tail(plan.graph, WHEEL)
+    try:
+        found = tflm.allocations(coded)
+    except ModelError as error:
+        return Check(name="arena", passed=False, detail=str(error))
+    return Check(
+        name="arena",
+        passed=(head, last) == (found.head, found.tail),
+        detail=f"head {found.head:,} B and tail {found.tail:,} B, {head:,} B and {last:,} B predicted",
+    )
+
+
+def _streams(model: CompressedModel, place: Path) -> Iterator[Check]:
+    """Every layer's stream decodes to the file's weights."""
+    try:
+        graph = parse(_read(place / MODEL), str(place / MODEL))
+    except ModelError as error:
+        yield Check(name="streams", passed=False, detail=str(error))
+        return
+    if [layer.shape for layer in layers(graph)] != [entry.layer.shape for entry in model.layers]:
+        yield Check(name="streams", passed=False, detail="the file's layers are not the plan's")
+        return
+    wrong = []
+    for layer, entry in zip(layers(graph), model.layers, strict=True):
+        stored = graph.tensors[layer.weights].data
+        assert stored is not None
+        decoded = entry.container.decode(entry.coded, entry.zero)
+        expected = offset_codes(stored)
+        if entry.container.by_channel:
+            expected = np.moveaxis(expected, entry.layer.channel_axis, 0)
+        if not np.array_equal(decoded, expected.reshape(-1)) or entry.coded.nbytes != entry.option.nbytes:
+            wrong.append(entry.layer.name)
+    count = len(model.layers)
+    detail = f"{count - len(wrong)} of {count} layers decode to the file's weights"
+    yield Check(name="streams", passed=not wrong, detail=detail + (f"; not {', '.join(wrong[:3])}" if wrong else ""))
+
+
+def _figures(model: CompressedModel, cost: CostModel, point: Mapping[str, Any]) -> Iterator[Check]:
+    """The front's flash and RAM are those of the files."""
+    for name, found in (("flash", cost.flash(model).total), ("ram", cost.ram(model).total)):
+        told = int(point[f"{name}_bytes"])
+        yield Check(name=name, passed=found == told, detail=f"{found:,} B, front.json has {told:,} B")

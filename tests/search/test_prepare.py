@@ -1,0 +1,266 @@
+"""A spec and its data settle what is searched for: labels, windows and the order of classes."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bqsearch.datasets.base import Normalize
+from bqsearch.errors import DatasetError, ModelError
+from bqsearch.graph.flatbuffer import serialize
+from bqsearch.graph.ir import Graph, Op
+from bqsearch.hardware import target
+from bqsearch.runtime import tflm
+from bqsearch.runtime.litert import Runner
+from bqsearch.search import prepare
+from bqsearch.search.prepare import Problem
+from decoding import need_tflm
+from networks import small_float_network, small_int8_network, small_uint8_network
+from search.problems import prepared, write_files
+
+Files = dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    return write_files(tmp_path_factory.mktemp("prepare"))
+
+
+def with_data(files: Files, folder: Path, **arrays: Any) -> Files:
+    np.savez(folder / "own.npz", **arrays)
+    return {**files, "data": str(folder / "own.npz")}
+
+
+def inputs(files: Files) -> dict[str, Any]:
+    arrays = np.load(files["data"])
+    return {key: arrays[key] for key in ("x_train", "x_test")}
+
+
+def names(problem: Problem) -> tuple[str, ...]:
+    return tuple(objective.name for objective in problem.objectives)
+
+
+def test_without_labels_the_default_is_fidelity_and_says_so(files: Files, tmp_path: Path) -> None:
+    labeled = prepared(files)
+    assert names(labeled) == labeled.spec.objectives == ("accuracy", "flash", "ram")
+    assert "fidelity" not in labeled.data.note
+    bare = prepared(with_data(files, tmp_path, **inputs(files)))
+    assert names(bare) == bare.spec.objectives == ("fidelity", "flash", "ram")
+    assert "No labels: the search is for fidelity" in bare.data.note
+    assert bare.scorer.labels is None
+
+
+@pytest.mark.parametrize("objectives", ["accuracy,flash,ram", "fidelity,accuracy,flash", "flash,ram"])
+def test_accuracy_without_labels_is_refused_with_the_cure(files: Files, tmp_path: Path, objectives: str) -> None:
+    wanted = rf"{objectives.replace(',', ', ')} limits the drop in accuracy.*none: .*--objectives fidelity,flash,ram"
+    with pytest.raises(DatasetError, match=wanted):
+        prepared(with_data(files, tmp_path, **inputs(files)), objectives=objectives)
+
+
+def test_labels_are_no_part_of_a_search_for_fidelity(files: Files, tmp_path: Path) -> None:
+    named = prepared(files, objectives="fidelity,flash,ram")
+    bare = prepared(with_data(files, tmp_path, **inputs(files)))
+    assert named.data.classes == ()
+    assert named.fingerprint == bare.fingerprint
+
+
+@pytest.mark.parametrize("labels", [{}, {"y_test": np.arange(50) % 4}])
+def test_long_rows_without_labels_are_cut_after_the_split(files: Files, tmp_path: Path, labels: dict[str, Any]) -> None:
+    """Rows of a value each, three inputs long and a little more: no value is in two splits."""
+    size = 8 * 8 * 3
+    rows = np.repeat(np.arange(50, dtype=np.int8)[:, None], 3 * size + 40, axis=1)
+    problem = prepared(with_data(files, tmp_path, x_test=rows, **labels), objectives="fidelity,flash")
+    held, searched = (set(np.unique(split.x).tolist()) for split in (problem.data.holdout, problem.data.search))
+    assert held | searched == set(range(50))
+    assert not held & searched
+    assert (len(problem.data.search), problem.data.windows, problem.scorer.windows) == (75, 3, 3)
+    assert problem.data.shape == problem.graph.input.shape[1:]
+    assert (problem.data.search.x.reshape(25, -1) == problem.data.search.x.reshape(25, -1)[:, :1]).all()
+    assert "Each input of 616 values is cut into 3 of the model's 192; the 40 behind them" in problem.data.note
+    assert problem.measure(problem.bank.baseline).fidelities.shape == (25,)
+
+
+def test_long_rows_with_labels_are_refused(files: Files, tmp_path: Path) -> None:
+    rows = np.zeros((50, 3 * 192), np.int8)
+    with pytest.raises(DatasetError, match="do not fit the model's input"):
+        prepared(with_data(files, tmp_path, x_test=rows, y_test=np.arange(50) % 10))
+
+
+def test_two_inputs_in_a_split_are_the_fewest_for_fidelity(files: Files, tmp_path: Path) -> None:
+    few = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 1), np.uint8)
+    with pytest.raises(DatasetError, match=r"two inputs in each split, but .*own\.npz has 1"):
+        prepared(with_data(files, tmp_path, x_test=few))
+
+
+def test_classes_in_the_order_of_the_outputs(files: Files) -> None:
+    order = tuple(str(9 - i) for i in range(10))
+    plain, turned = prepared(files), prepared(files, classes=order)
+    assert turned.data.classes == order
+    np.testing.assert_array_equal(turned.scorer.labels, 9 - plain.scorer.labels)
+    assert turned.fingerprint["classes"] == list(order)
+    assert turned.fingerprint["data"] != plain.fingerprint["data"]
+
+
+def test_classes_without_labels_are_refused(files: Files) -> None:
+    with pytest.raises(DatasetError, match=r"--classes orders labels.*leave --classes out"):
+        prepared(files, objectives="fidelity,flash", classes="a,b")
+
+
+def test_a_network_that_does_not_classify_is_told_of_fidelity(files: Files, tmp_path: Path) -> None:
+    arrays = inputs(files)
+    few = with_data(files, tmp_path, **arrays, y_train=np.arange(240) % 4, y_test=np.arange(120) % 4)
+    with pytest.raises(DatasetError, match=r"10 outputs, but .* 4 classes.*--objectives fidelity,flash,ram"):
+        prepared(few)
+    assert prepared(few, objectives="fidelity,flash").quality.name == "fidelity"
+
+
+OWN = [name for name in target.names() if target.load(name).runtime != prepare.MICRO]
+MICROS = [name for name in target.names() if target.load(name).runtime == prepare.MICRO]
+
+
+@pytest.fixture(scope="module")
+def unsigned(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    return write_files(tmp_path_factory.mktemp("unsigned"), small_uint8_network)
+
+
+def test_both_runtimes_have_boards() -> None:
+    assert {"hifive1", "hifive1_revb"} <= set(OWN)
+    assert {"mimxrt1060_evk", "nrf52840", "rp2040", "stm32f746"} <= set(MICROS)
+
+
+@pytest.mark.parametrize("board", OWN)
+def test_uint8_stays_uint8_where_the_runtime_has_it(unsigned: Files, board: str) -> None:
+    problem = prepared(unsigned, target=board)
+    assert {entry.dtype for entry in problem.bank.layers} == {"uint8"}
+    assert (problem.graph.input.dtype, problem.graph.output.dtype) == ("uint8", "uint8")
+    assert problem.given is None
+    np.testing.assert_array_equal(problem.scorer.inputs, problem.data.search.x)
+    assert problem.holdout_scorer().engine.name == "LiteRT"
+
+
+@pytest.mark.parametrize("board", MICROS)
+def test_uint8_becomes_int8_for_tensorflow_lite_micro(unsigned: Files, board: str) -> None:
+    need_tflm()
+    problem = prepared(unsigned, target=board)
+    assert {entry.dtype for entry in problem.bank.layers} == {"int8"}
+    assert (problem.graph.input.dtype, problem.graph.output.dtype) == ("int8", "int8")
+    assert problem.given is not None
+    assert problem.given.fingerprint == problem.source == small_uint8_network(0).fingerprint
+    inputs = (problem.data.search.x ^ np.uint8(128)).view(np.int8)  # activations move by 128, exactly
+    np.testing.assert_array_equal(problem.scorer.inputs, inputs)
+    right = Runner(problem.given).run(problem.data.search.x)[0].argmax(axis=1) == problem.data.search.y
+    scores = problem.given_scores(problem.data.search, problem.scorer)
+    np.testing.assert_array_equal(scores, right)
+    assert problem.measure(problem.bank.baseline).accuracy == pytest.approx(right.mean(), abs=0.05)
+    assert problem.holdout_scorer().engine.name == "TensorFlow Lite Micro"
+    assert problem.litert_holdout_scorer().engine.name == "LiteRT"
+
+
+def test_int8_is_searched_as_it_comes_on_every_board(files: Files) -> None:
+    need_tflm()
+    own, micro = prepared(files), prepared(files, target="nrf52840")
+    assert own.given is micro.given is None
+    assert own.graph.fingerprint == micro.graph.fingerprint
+    assert {entry.container.name for entry in own.bank.layers} == {"bqsearch"}
+    assert {entry.container.name for entry in micro.bank.layers} == {"tflm"}
+
+
+@pytest.mark.parametrize("board", ["hifive1", "nrf52840"])
+def test_a_float_network_is_given_on_every_board(files: Files, tmp_path: Path, board: str) -> None:
+    if board in MICROS:
+        need_tflm()
+    (tmp_path / "float.tflite").write_bytes(serialize(small_float_network(0)))
+    problem = prepared({**files, "model": str(tmp_path / "float.tflite")}, target=board, normalize="127.5,127.5")
+    assert problem.given is not None
+    assert problem.given.input.dtype == "float32"
+    assert {entry.dtype for entry in problem.bank.layers} == {"int8"}
+
+
+def test_the_holdout_is_the_interpreters(files: Files) -> None:
+    """The kernels round in other places: the two engines' outputs differ somewhere, and each is its own runtime's."""
+    need_tflm()
+    problem = prepared(files, target="nrf52840")
+    inputs = problem.holdout_scorer().inputs
+    np.testing.assert_array_equal(inputs, (problem.data.holdout.x ^ np.uint8(128)).view(np.int8))
+    told: list[int] = []
+    micro = problem.holdout_scorer(told.append).reference
+    litert = problem.litert_holdout_scorer().reference
+    scale, point = problem.graph.output.quantization.scales[0], problem.graph.output.quantization.zero_points[0]
+    np.testing.assert_allclose(micro, (tflm.run(serialize(problem.graph), inputs).astype(float) - point) * scale)
+    np.testing.assert_allclose(litert, (Runner(problem.graph, batch=120).run(inputs)[0].astype(float) - point) * scale)
+    assert (micro != litert).any()
+    assert np.abs(micro - litert).max() <= 16 * scale
+    assert sum(told) == len(inputs)
+
+
+HIDDEN = """
+import importlib.util, sys
+found = importlib.util.find_spec
+importlib.util.find_spec = lambda name, package=None: None if name == "tflite_micro" else found(name, package)
+from pathlib import Path
+from bqsearch.errors import MissingExtraError
+from bqsearch.hardware import target
+from bqsearch.search import prepare, verify
+from bqsearch.search.spec import make_spec
+stages = []
+calls = (
+    lambda: prepare.prepare(make_spec({"model": "mobilenet_v2", "target": "nrf52840"}), stages.append),
+    lambda: next(verify.verify({"points": [{}]}, Path(), target.load("nrf52840"), 1, None, stages.append)),
+)
+for call in calls:
+    try:
+        call()
+    except MissingExtraError as error:
+        print(error)
+print(stages)
+
+def stop(stage):
+    raise SystemExit(print(stage))
+
+prepare.prepare(make_spec({"model": "mobilenet_v2", "target": "hifive1"}), stop)
+"""
+
+
+def test_without_the_wheel_the_extra_is_named_before_anything_is_read() -> None:
+    done = subprocess.run([sys.executable, "-c", HIDDEN], capture_output=True, text=True, check=True)
+    *errors, stages, own = done.stdout.splitlines()
+    wanted = "needs tflite-micro, which is not installed: pip install 'bqsearch[tflm]'"
+    assert errors == [f"a board that runs TensorFlow Lite Micro {wanted}"] * 2
+    assert (stages, own) == ("[]", "reading the model")
+
+
+def test_a_model_that_is_nowhere_is_told_of_the_folder(files: Files) -> None:
+    with pytest.raises(ModelError, match=r"there is no model gone\.tflite, .* the folder that BQSEARCH_MODELS names"):
+        prepared({**files, "model": "gone.tflite"})
+
+
+@pytest.mark.parametrize("board", ["hifive1", "rp2040"])
+def test_an_int8_network_with_float_ends_is_no_converted_one(files: Files, tmp_path: Path, board: str) -> None:
+    """And pixels are its real values, as `--normalize` says where it is left out."""
+    if board == "rp2040":
+        need_tflm()
+    graph = small_int8_network()
+    size = len(graph.tensors)
+    ends = [
+        replace(tensor, dtype="float32", quantization=None, name=name)
+        for tensor, name in ((graph.input, "x"), (graph.output, "y"))
+    ]
+    wrapped = Graph(
+        name="",
+        tensors=(*graph.tensors, *ends),
+        ops=(
+            Op(code="QUANTIZE", inputs=(size,), outputs=graph.inputs, options={}),
+            *graph.ops,
+            Op(code="DEQUANTIZE", inputs=graph.outputs, outputs=(size + 1,), options={}),
+        ),
+        inputs=(size,),
+        outputs=(size + 1,),
+    )
+    (tmp_path / "ends.tflite").write_bytes(serialize(wrapped))
+    problem = prepared({**files, "model": str(tmp_path / "ends.tflite")}, target=board)
+    assert problem.given is None
+    assert problem.normalize == Normalize(mean=0.0, std=1.0)
