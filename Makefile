@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 DEBIAN := chromium postgresql
 RUN := runs/mobilenet_v2-hifive1
 
-.PHONY: run venv venv-dev debian lint types contracts test test-all fuzz bench readme results lock clean
+.PHONY: run venv venv-dev debian lint types contracts test test-all fuzz bench ranking post-training readme results lock clean
 
 run: venv
 	$(BIN)/bqsearch run --model mobilenet_v2 --target hifive1 $(if $(wildcard $(RUN)/*),--resume)
@@ -57,8 +57,16 @@ fuzz: venv-dev
 	$(BIN)/python tests/importers/fuzz.py --runs 20000
 	$(BIN)/python tests/importers/fuzz.py --runs 20000 --coverage
 
+# Bytes of the published networks against the bars of the field; their files lie where BQSEARCH_MODELS and BQSEARCH_DATA say.
+post-training: venv-dev
+	$(BIN)/python benchmarks/post_training.py
+
+ranking: venv-dev
+	$(BIN)/python benchmarks/ranking.py
+
 bench: venv-dev
 	$(BIN)/python benchmarks/search_speed.py
+	$(BIN)/python benchmarks/bank_speed.py
 
 # Runs the command in the README and puts what it prints and draws there.
 readme: venv-dev

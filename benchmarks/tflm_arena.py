@@ -19,6 +19,7 @@ from bqsearch.hardware import offline
 from bqsearch.hardware.tflm import BOARD, WHEEL, loading, plan_head, tail
 from bqsearch.importers.tflite import load
 from bqsearch.packing import decode_op
+from bqsearch.packing.container import Symbols
 from bqsearch.runtime import tflm
 from paste import markdown, paste
 
@@ -35,7 +36,8 @@ def decoded(graph: Graph) -> Graph:
         coarse[tensor] = (data // step * step).astype(np.int8)
         codes = coarse[tensor].reshape(-1).view(np.uint8) ^ np.uint8(128)
         values, indices = np.unique(codes, return_inverse=True)
-        coded = decode_op.encode(indices.astype(np.uint8), values, "packed", 128)
+        whole = Symbols(indices=indices.astype(np.uint8), values=values[None], zero=-1, zero_byte=128, inner=1)
+        coded = decode_op.encode(whole, "packed")
         encoded[tensor] = Encoded(stream=coded.stream, ancillary=coded.table)
     return insert_decode(graph.with_data(coarse), encoded)
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from bqsearch import bank as banks
-from bqsearch.bank import KEEP, LayerBank, Moments, OptionBank
+from bqsearch.bank.build import OptionBank, build
+from bqsearch.bank.layer import KEEP, LayerBank
+from bqsearch.bank.weights import Moments
 from bqsearch.compress import CompressedModel, compress
 from bqsearch.exporters import tflm as exporter
 from bqsearch.graph import passes
@@ -22,7 +23,7 @@ from bqsearch.hardware.micro import raw_file
 from bqsearch.importers.tflite import load
 from bqsearch.packing.container import UNAVAILABLE
 from bqsearch.packing.decode_op import DECODE_OPERATOR
-from bqsearch.plan import Choice
+from bqsearch.plan import Choice, Method
 from bqsearch.runtime import tflm
 from paste import markdown, paste
 
@@ -50,7 +51,8 @@ def _columns() -> list[tuple[int, str]]:
 
 def _row(path: Path) -> list[str]:
     graph = passes.integer_io(load(path))
-    bank = banks.build(graph, _even_moments(graph), ["kmeans"], DECODE_OPERATOR, bias_correction=False)
+    method = Method(bias_correction=False, error_compensation=False)
+    bank = build(graph, _even_moments(graph), ["kmeans"], DECODE_OPERATOR, method)
     inputs = np.random.default_rng(0).integers(-128, 128, (INPUTS, *graph.input.shape[1:]), np.int8)
     cells = [f"{path.stat().st_size:,}", f"{len(raw_file(graph)):,}"]
     for level, way in _columns():
@@ -74,7 +76,7 @@ def _choices(bank: OptionBank, levels: int, codings: tuple[str, ...]) -> dict[st
 
 def _smallest(entry: LayerBank, levels: int, codings: tuple[str, ...]) -> Choice:
     scheme = "keep" if levels == 256 else "kmeans"
-    rows = entry.schemes[scheme]
+    rows = entry.rows(scheme)
     row = rows.levels.index(levels)
     sizes = {
         coding: data_bytes(int(rows.sizes.stream[coding][row])) + data_bytes(int(rows.sizes.table[coding][row]))

@@ -71,7 +71,53 @@ MaxDrop = Annotated[
 ]
 MaxFlash = Annotated[str | None, _option("Limit of flash: bytes, or 64K, 1M.", default="the board's", metavar="BYTES")]
 MaxRam = Annotated[str | None, _option("Limit of RAM: bytes, or 12K.", default="the board's", metavar="BYTES")]
-Trials = Annotated[int | None, _option("Trials in all, resumed ones included.", default="200", metavar="COUNT")]
+Trials = Annotated[int | None, _option("Trials of the sampler, resumed ones included.", default="200", metavar="COUNT")]
+Polish = Annotated[
+    int | None,
+    _option(
+        "Trials after them that compress promising candidates once more, layer after layer, which loses less.",
+        default="16",
+        metavar="COUNT",
+    ),
+]
+Schemes = Annotated[
+    str | None, _option("Quantizers to choose from (see `list schemes`).", default="entropy,kmeans", metavar="A,B,...")
+]
+Prune = Annotated[
+    str | None,
+    _option("Prune weights before quantizing: std, percentile, saliency.", default="none", metavar="A,B,..."),
+]
+Calibration = Annotated[
+    int | None, _option("Inputs of the train split that are calibrated on.", default="256", metavar="COUNT")
+]
+BiasCorrection = Annotated[
+    bool | None,
+    typer.Option("--bias-correction/--no-bias-correction", help="Biases take up the mean error.", show_default="on"),
+]
+Weighting = Annotated[
+    bool | None,
+    typer.Option(
+        "--activation-weighting/--no-activation-weighting",
+        help="Codebooks are fitted for the layer's output, not for its weights.",
+        show_default="on",
+    ),
+]
+Compensation = Annotated[
+    bool | None,
+    typer.Option(
+        "--error-compensation/--no-error-compensation",
+        help="Errors of weights are made up for by others.",
+        show_default="on",
+    ),
+]
+Equalization = Annotated[
+    bool | None,
+    typer.Option(
+        "--equalization/--no-equalization",
+        help="Equalize a float model's layers before it becomes int8.",
+        show_default="off",
+    ),
+]
 Timeout = Annotated[
     float | None, _option("Begin no trial after this much searching.", default="none", metavar="SECONDS")
 ]
@@ -121,6 +167,14 @@ def run(
     max_flash: MaxFlash = None,
     max_ram: MaxRam = None,
     trials: Trials = None,
+    polish: Polish = None,
+    schemes: Schemes = None,
+    prune: Prune = None,
+    calibration: Calibration = None,
+    bias_correction: BiasCorrection = None,
+    activation_weighting: Weighting = None,
+    error_compensation: Compensation = None,
+    equalization: Equalization = None,
     timeout: Timeout = None,
     sampler: Sampler = None,
     seed: Seed = None,
@@ -152,6 +206,14 @@ def run(
             "max_flash": max_flash,
             "max_ram": max_ram,
             "trials": trials,
+            "polish": polish,
+            "schemes": schemes,
+            "prune": prune,
+            "calibration": calibration,
+            "bias_correction": bias_correction,
+            "activation_weighting": activation_weighting,
+            "error_compensation": error_compensation,
+            "equalization": equalization,
             "timeout": timeout,
             "sampler": sampler,
             "seed": seed,

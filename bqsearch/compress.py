@@ -6,14 +6,15 @@ from functools import cached_property
 
 import numpy as np
 
-from bqsearch.bank import LayerBank, Option, OptionBank
+from bqsearch.bank.build import OptionBank
+from bqsearch.bank.layer import LayerBank, Option
 from bqsearch.errors import PlanError
 from bqsearch.graph.ir import Graph
 from bqsearch.graph.ops import Layer
 from bqsearch.packing.container import Coded, Container
 from bqsearch.plan import Plan
 from bqsearch.quantizers.base import restore_codes
-from bqsearch.types import Array, Bytes, Codes, Ints
+from bqsearch.types import Array, Codes, Ints
 
 _INT32 = np.iinfo(np.int32)
 
@@ -23,36 +24,35 @@ class CompressedLayer:
     """One layer under its choice.
 
     Attributes:
-        layer: Which one.
-        container: How its weights are stored.
-        option: What the bank says of the choice.
-        dtype: Of the weights.
-        zero: The code of a weight of 0, counted from the type's lowest.
-        offsets: The original weights, counted from the type's lowest.
+        entry: The layer's options.
+        option: The one chosen.
         bias: `(channels,)` int32, corrected; None if the layer has none.
     """
 
-    layer: Layer
-    container: Container
+    entry: LayerBank
     option: Option
-    dtype: str
-    zero: int
-    offsets: Bytes
     bias: Ints | None
 
-    @cached_property
+    @property
+    def layer(self) -> Layer:
+        """Which one."""
+        return self.entry.layer
+
+    @property
+    def container(self) -> Container:
+        """How its weights are stored."""
+        return self.entry.container
+
+    @property
     def weights(self) -> Codes:
         """The weights that the runtime computes with, in the original's shape and dtype."""
-        return restore_codes(self.option.table, self.dtype)[self.offsets]
+        weights = self.entry.weights
+        return restore_codes(weights.restore(self.option.codes), weights.dtype)
 
     @cached_property
     def coded(self) -> Coded:
         """The weights as they lie in flash: exactly the bank's bytes."""
-        codebook = self.option.codebook
-        indices = codebook.assignment[self.offsets]
-        if self.container.by_channel:
-            indices = np.moveaxis(indices, self.layer.channel_axis, 0)
-        return self.container.encode(indices.reshape(-1), codebook.values, self.option.choice.coding, self.zero)
+        return self.container.encode(self.entry.symbols_of(self.option), self.option.choice.coding)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -79,7 +79,7 @@ class CompressedModel:
         """The tensors whose values differ from the graph's: weights and corrected biases."""
         changed: dict[int, Array] = {}
         for entry in self.layers:
-            if entry.option.choice.scheme != "keep":
+            if entry.option.choice.scheme != "keep" or self.plan.successive:
                 changed[entry.layer.weights] = entry.weights
                 if entry.layer.bias is not None and entry.bias is not None:
                     changed[entry.layer.bias] = entry.bias
@@ -101,9 +101,7 @@ def compress(graph: Graph, bank: OptionBank, plan: Plan) -> CompressedModel:
     Raises:
         PlanError: The plan's layers are not the bank's, or a choice is not in the bank.
     """
-    if list(plan.choices) != list(bank.by_name):
-        odd = sorted(set(plan.choices) ^ set(bank.by_name)) or ["(the order)"]
-        raise PlanError(f"the plan is for another model: its layers differ in {', '.join(odd[:5])}")
+    check(bank, plan)
     return CompressedModel(
         graph=graph,
         plan=plan,
@@ -111,17 +109,22 @@ def compress(graph: Graph, bank: OptionBank, plan: Plan) -> CompressedModel:
     )
 
 
+def check(bank: OptionBank, plan: Plan) -> None:
+    """Refuse a plan for other layers than the bank's."""
+    if list(plan.choices) != list(bank.by_name):
+        odd = sorted(set(plan.choices) ^ set(bank.by_name)) or ["(the order)"]
+        raise PlanError(f"the plan is for another model: its layers differ in {', '.join(odd[:5])}")
+
+
 def _layer(graph: Graph, entry: LayerBank, plan: Plan) -> CompressedLayer:
     option = entry.option(plan.choices[entry.layer.name])
+    corrected = plan.method.bias_correction and option.choice.scheme != "keep"
+    return made_layer(graph, entry, option, option.bias_shift if corrected else None)
+
+
+def made_layer(graph: Graph, entry: LayerBank, option: Option, shift: Ints | None) -> CompressedLayer:
+    """A layer under an option, with `(channels,)` of its accumulators' shifts taken off the bias."""
     bias = None if entry.layer.bias is None else graph.tensors[entry.layer.bias].data
-    if bias is not None and plan.bias_correction and option.choice.scheme != "keep":
-        bias = np.clip(bias - option.bias_shift, _INT32.min, _INT32.max).astype(np.int32)
-    return CompressedLayer(
-        layer=entry.layer,
-        container=entry.container,
-        option=option,
-        dtype=entry.dtype,
-        zero=entry.zero,
-        offsets=entry.offsets,
-        bias=bias,
-    )
+    if bias is not None and shift is not None:
+        bias = np.clip(bias - shift, _INT32.min, _INT32.max).astype(np.int32)
+    return CompressedLayer(entry=entry, option=option, bias=bias)

@@ -14,6 +14,7 @@ KINDS = {
     "objective": "bqsearch.objectives",
     "sampler": "bqsearch.samplers",
     "scheme": "bqsearch.schemes",
+    "strategy": "bqsearch.strategies",
 }
 
 

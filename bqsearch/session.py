@@ -101,7 +101,7 @@ def _search(problem: Problem, store: TrialStore, folder: RunFolder, uri: str | N
 
     try:
         with stop_on_interrupt() as stop:
-            with view.trials(problem.spec.trials, problem.quality.name) as bar:
+            with view.trials(problem.spec.all_trials, problem.quality.name) as bar:
                 searched = driver.search(problem, store, on_trial, stop)
             with view.stages() as on_stage:
                 on_stage("reading the holdout")
@@ -221,12 +221,18 @@ def _params(problem: Problem) -> dict[str, Any]:
         "target",
         "classes",
         "objectives",
-        "schemes",
         "max_drop",
         "trials",
+        "polish",
         "sampler",
+        "max_bins",
         "seed",
+        "schemes",
+        "prune",
         "bias_correction",
+        "activation_weighting",
+        "error_compensation",
+        "equalization",
         "calibration",
         "normalize",
     )

@@ -10,6 +10,7 @@ from bqsearch.graph.decode import Encoded
 from bqsearch.graph.ir import Graph
 from bqsearch.graph.ops import layers
 from bqsearch.packing import decode_op
+from bqsearch.packing.container import Symbols
 from bqsearch.runtime import tflm
 
 ZERO = 128  # the code 0, counted from -128
@@ -40,6 +41,8 @@ def encode(graph: Graph, codings: Mapping[int, str]) -> dict[int, Encoded]:
     for tensor, coding in codings.items():
         codes = graph.tensors[tensor].data.reshape(-1).view(np.uint8) ^ np.uint8(128)
         values, indices = np.unique(codes, return_inverse=True)
-        coded = decode_op.encode(indices.astype(np.uint8), values, coding, ZERO)
+        zero = int(np.searchsorted(values, ZERO)) if ZERO in values else -1
+        whole = Symbols(indices=indices.astype(np.uint8), values=values[None], zero=zero, zero_byte=ZERO, inner=1)
+        coded = decode_op.encode(whole, coding)
         encoded[tensor] = Encoded(stream=coded.stream, ancillary=coded.table)
     return encoded

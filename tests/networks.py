@@ -6,8 +6,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
+from bqsearch.graph import passes
+from bqsearch.graph.flatbuffer import serialize
 from bqsearch.graph.ir import Graph, Op, Quantization, Tensor
 from bqsearch.graph.ops import SUPPORTED
 
@@ -273,3 +276,18 @@ def random_inputs(graph: Graph, count: int, seed: int = 0) -> Array:
     return np.clip(np.rint(real * 127.5) + (limits.min + limits.max + 1) // 2, limits.min, limits.max).astype(
         graph.input.dtype
     )
+
+
+def activation_values(graph: Graph, tensor: int, inputs: Array) -> Array:
+    """An activation's codes as LiteRT computes them, less the zero point."""
+    zero = int(graph.tensors[tensor].quantization.zero_points[0])
+    exposed = passes.expose(graph, (tensor,))
+    made = Interpreter(model_content=serialize(exposed))
+    made.allocate_tensors()
+    position = exposed.outputs.index(tensor) if tensor in exposed.outputs else None
+    values = []
+    for value in inputs:
+        made.set_tensor(made.get_input_details()[0]["index"], value[None])
+        made.invoke()
+        values.append(value if position is None else made.get_tensor(made.get_output_details()[position]["index"])[0])
+    return np.stack(values).astype(np.float64) - zero

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-TRIALS = 60
-COMMAND = ["run", "--model", "mobilenet_v2", "--target", "hifive1", "--trials", str(TRIALS)]
-MICRO_COMMAND = ["run", "--model", "mobilenet_v2", "--target", "nrf52840", "--trials", "2", "--tracking-uri", "none"]
+TRIALS, POLISH = 60, 4
+TITLE = ["run", "--model", "mobilenet_v2", "--target"]
+COMMAND = [*TITLE, "hifive1", "--polish", str(POLISH), "--trials", str(TRIALS)]
+MICRO_COMMAND = [*TITLE, "nrf52840", "--polish", "0", "--trials", "2", "--tracking-uri", "none"]
 
 Bqsearch = Callable[..., "subprocess.CompletedProcess[str]"]
 

@@ -21,7 +21,7 @@ from search.problems import prepared, write_files
 
 @pytest.fixture(scope="module")
 def problem(tmp_path_factory: pytest.TempPathFactory) -> Problem:
-    return prepared(write_files(tmp_path_factory.mktemp("measure")))
+    return prepared(write_files(tmp_path_factory.mktemp("measure")), schemes="kmeans,uniform")
 
 
 def data_of(graph: Graph, classes: int, shift: int = 0) -> Dataset:

@@ -49,9 +49,7 @@ def test_a_name_leads_to_its_value() -> None:
 
 
 def test_an_unknown_name_lists_the_good_ones() -> None:
-    with pytest.raises(
-        UnknownNameError, match=r"unknown scheme 'kmean'; known: binquant, .*Did you mean 'kmeans'"
-    ) as e:
+    with pytest.raises(UnknownNameError, match=r"unknown scheme 'kmean'; known: binary, .*Did you mean 'kmeans'") as e:
         registry.load("scheme", "kmean")
     assert e.value.known == registry.names("scheme")
 

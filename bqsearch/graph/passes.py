@@ -87,6 +87,16 @@ def expose(graph: Graph, tensors: Iterable[int]) -> Graph:
     return replace(graph, outputs=graph.outputs + extra)
 
 
+def upto(graph: Graph, tensor: int) -> Graph:
+    """The part of a network that computes one activation, which is its only output; other outputs and operators go."""
+    needed, kept = {tensor}, []
+    for op in reversed(graph.ops):
+        if needed & set(op.outputs):
+            needed |= set(op.inputs)
+            kept.append(op)
+    return prune(replace(graph, ops=tuple(reversed(kept)), outputs=(tensor,)))
+
+
 def with_batch(graph: Graph, batch: int) -> Graph:
     """The same network over `batch` inputs at a time: every activation's first dimension grows from 1.
 

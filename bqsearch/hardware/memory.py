@@ -1,37 +1,14 @@
 """The arena plan: where each activation lies in RAM, for how long, and where decoded weights find room beside them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 from bqsearch.graph.ir import Graph
 from bqsearch.graph.ops import SUPPORTED
+from bqsearch.hardware.buffers import Buffer, lowest_gap
 
 ALIGNMENT = 4  # bytes; 32-bit loads of int32 activations
-
-
-@dataclass(frozen=True, kw_only=True)
-class Buffer:
-    """An activation's piece of the arena.
-
-    Attributes:
-        name: Of the tensor.
-        offset: Bytes from the arena's start.
-        nbytes: Size.
-        first: Index of the first operator during which it must stand.
-        last: Index of the last one.
-    """
-
-    name: str
-    offset: int
-    nbytes: int
-    first: int
-    last: int
-
-    @property
-    def end(self) -> int:
-        """First byte behind it."""
-        return self.offset + self.nbytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +16,7 @@ class ArenaPlan:
     """Activations in an arena.
 
     Attributes:
-        buffers: All of them, each with its place.
+        buffers: All of them, each with its place; steps are the operators' indices.
         operators: Number of operators.
     """
 
@@ -79,7 +56,7 @@ class ArenaPlan:
         """Bytes that the arena must have during an operator that needs `nbytes` beside its activations."""
         placed = self.live[op]
         top = max((b.end for b in placed), default=0)
-        return max(top, _lowest_gap(placed, nbytes) + nbytes) if nbytes else top
+        return max(top, _gap(placed, nbytes) + nbytes) if nbytes else top
 
 
 def plan_arena(graph: Graph) -> ArenaPlan:
@@ -89,15 +66,19 @@ def plan_arena(graph: Graph) -> ArenaPlan:
     GreedyMemoryPlanner does.
     """
     placed: list[Buffer] = []
-    for name, nbytes, first, last in sorted(_lifetimes(graph), key=lambda b: (-b[1], b[2])):
-        beside = sorted((b for b in placed if b.first <= last and first <= b.last), key=lambda b: b.offset)
-        offset = _lowest_gap(tuple(beside), nbytes)
-        placed.append(Buffer(name=name, offset=offset, nbytes=nbytes, first=first, last=last))
+    for tensor, nbytes, first, last in sorted(_lifetimes(graph), key=lambda b: (-b[1], b[2])):
+        offset = _gap([b for b in placed if b.first <= last and first <= b.last], nbytes)
+        placed.append(Buffer(tensor=tensor, offset=offset, nbytes=nbytes, first=first, last=last))
     return ArenaPlan(buffers=tuple(placed), operators=len(graph.ops))
 
 
-def _lifetimes(graph: Graph) -> list[tuple[str, int, int, int]]:
-    """Name, bytes, first and last operator of every activation that has memory of its own."""
+def _gap(beside: Iterable[Buffer], nbytes: int) -> int:
+    """The lowest offset at which `nbytes` fit between buffers."""
+    return lowest_gap([(b.offset, b.end) for b in beside], nbytes, ALIGNMENT)
+
+
+def _lifetimes(graph: Graph) -> list[tuple[int, int, int, int]]:
+    """Tensor, bytes, first and last operator of every activation that has memory of its own."""
     owner = _owners(graph)
     first: dict[int, int] = {owner[t]: 0 for t in graph.inputs}
     last = dict(first)
@@ -107,7 +88,7 @@ def _lifetimes(graph: Graph) -> list[tuple[str, int, int, int]]:
             last[owner[tensor]] = index
     for tensor in graph.outputs:
         last[owner[tensor]] = len(graph.ops) - 1
-    return [(graph.tensors[t].name, graph.tensors[t].nbytes, first[t], last[t]) for t in first]
+    return [(t, graph.tensors[t].nbytes, first[t], last[t]) for t in first]
 
 
 def _owners(graph: Graph) -> dict[int, int]:
@@ -118,13 +99,3 @@ def _owners(graph: Graph) -> dict[int, int]:
         for tensor in op.outputs:
             owner[tensor] = owner.get(op.inputs[0], tensor) if free else tensor
     return owner
-
-
-def _lowest_gap(placed: tuple[Buffer, ...], nbytes: int) -> int:
-    """The lowest aligned offset at which `nbytes` fit between buffers, which come by offset."""
-    offset = 0
-    for buffer in placed:
-        if offset + nbytes <= buffer.offset:
-            break
-        offset = max(offset, -(-buffer.end // ALIGNMENT) * ALIGNMENT)
-    return offset

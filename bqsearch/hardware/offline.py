@@ -21,7 +21,8 @@ import numpy as np
 
 from bqsearch.graph.decode import DECODE
 from bqsearch.graph.ir import Graph, Op
-from bqsearch.hardware.tflm import HeadPlan, lowest_gap, plan_head
+from bqsearch.hardware.buffers import lowest_gap
+from bqsearch.hardware.tflm import HeadPlan, plan_head
 
 METADATA = "OfflineMemoryAllocation"
 VIEWS = frozenset(["RESHAPE", "SQUEEZE"])

@@ -23,13 +23,17 @@ _UNITS: dict[str, dict[str, str]] = {
         "decode_raw": "cycle/weight",
         "decode_packed": "cycle/weight",
         "decode_huffman": "cycle/weight",
+        "decode_mask": "cycle/weight",
         "flash_read": "cycle/B",
     },
     "power": {"active": "W"},
 }
 _UNITS_OF: dict[str, dict[str, dict[str, str]]] = {  # further constants, by runtime
-    "bqsearch": {"runtime": {"operator_record": "B", "channel_record": "B"}},
-    "tflm": {"cycles": {"decode_mask": "cycle/weight"}},
+    "bqsearch": {
+        "runtime": {"operator_record": "B", "channel_record": "B"},
+        "cycles": {"decode_sparse": "cycle/weight"},
+    },
+    "tflm": {},
 }
 RUNTIMES = tuple(_UNITS_OF)
 

@@ -37,6 +37,7 @@ from operator import or_
 from typing import TypeAlias
 
 from bqsearch.graph.ir import Graph, Op
+from bqsearch.hardware.buffers import Buffer, lowest_gap
 from bqsearch.hardware.tflm_kernels import alignof, int_array, kernel, sizeof
 
 ALIGNMENT = 16  # bytes; MicroArenaBufferAlignment()
@@ -64,35 +65,11 @@ BOARD = Build(pointer=4)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Buffer:
-    """A piece of the head.
-
-    Attributes:
-        tensor: Index of the tensor that it holds; None for scratch.
-        offset: Bytes from the arena's start.
-        nbytes: Size, a multiple of `ALIGNMENT`.
-        first: The first scope in which it stands.
-        last: The last one.
-    """
-
-    tensor: int | None
-    offset: int
-    nbytes: int
-    first: int
-    last: int
-
-    @property
-    def end(self) -> int:
-        """First byte behind it."""
-        return self.offset + self.nbytes
-
-
-@dataclass(frozen=True, kw_only=True)
 class HeadPlan:
     """The head, planned.
 
     Attributes:
-        buffers: In the file's order of tensors; scratch comes last.
+        buffers: In the file's order of tensors, scratch last; sizes are multiples of `ALIGNMENT`, steps are scopes.
     """
 
     buffers: tuple[Buffer, ...]
@@ -132,18 +109,6 @@ def plan_head(graph: Graph, offsets: Sequence[int] | None = None) -> HeadPlan:
         beside = [(p, p + needs[i].nbytes) for i, p in places.items() if needs[i].meets(need)]
         places[index] = lowest_gap(beside, need.nbytes)
     return HeadPlan(buffers=tuple(need.at(places[i]) for i, need in enumerate(needs)))
-
-
-def lowest_gap(spans: list[tuple[int, int]], nbytes: int) -> int:
-    """The lowest offset at which `nbytes` fit between spans (start, end), which are sorted in place."""
-    spans.sort()
-    offset = 0
-    for start, end in spans:
-        if start - offset >= nbytes:
-            break
-        if end > offset:
-            offset = end
-    return offset
 
 
 def tail(graph: Graph, build: Build) -> int:

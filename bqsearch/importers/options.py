@@ -112,4 +112,5 @@ def _value(table: Table, slot: int, name: str, kind: str, default: Any, where: s
     if kind == "ints":
         found = table.vector(slot, "<i4")
         return default if found is None else tuple(found.tolist())
-    return table.scalar(slot, kind, default)
+    value = table.scalar(slot, kind, default)
+    return value + 0.0 if kind == "f" else value  # -0.0 is 0.0 then: the writer takes it for the default and omits it

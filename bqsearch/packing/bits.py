@@ -3,7 +3,9 @@
 import numpy as np
 
 from bqsearch.errors import CodecError
-from bqsearch.types import Bytes
+from bqsearch.types import Bytes, Ints
+
+MOST_PACKED = 128  # symbols: indices of 8 bits would be no shorter than raw bytes
 
 
 def width_of(symbols: int) -> int:
@@ -11,9 +13,22 @@ def width_of(symbols: int) -> int:
     return (symbols - 1).bit_length()
 
 
+_WIDTHS = np.array([0] + [width_of(symbols) for symbols in range(1, 257)], np.int64)
+
+
 def packed_bytes(count: int, width: int) -> int:
     """Bytes of `count` indices of `width` bits."""
     return -(-count * width // 8)
+
+
+def widths_of(symbols: Ints) -> Ints:
+    """`width_of` for `(n,)` numbers of symbols, at most 256 each."""
+    return _WIDTHS[symbols]
+
+
+def packed_sizes(counts: Ints, widths: Ints) -> Ints:
+    """`packed_bytes` for `(n,)` numbers of indices and widths."""
+    return -(-counts * widths // 8)
 
 
 def pack(indices: Bytes, width: int) -> bytes:
@@ -35,15 +50,3 @@ def unpack(stream: bytes, count: int, width: int) -> Bytes:
     padded = np.zeros((count, 8), np.uint8)
     padded[:, 8 - width :] = bits
     return np.packbits(padded, axis=1).reshape(-1)
-
-
-def look_up(values: Bytes, indices: Bytes) -> Bytes:
-    """`values[indices]`.
-
-    Raises:
-        CodecError: An index lies beyond the codebook.
-    """
-    highest = int(indices.max(initial=0))
-    if len(indices) and highest >= len(values):
-        raise CodecError(f"index {highest} is outside of a codebook of {len(values)} values")
-    return values[indices]

@@ -4,17 +4,20 @@ Ascending real edges R[0..k]; codes with R[x] <= v <= R[x+1] become the truncate
 bin taking a code on an edge, and codes outside of all bins stay. The edges start at minimum, mean - deviation, mean,
 mean + deviation, maximum (population deviation); further levels halve a bin at its middle. The published search finds
 the bin by scoring the network once for each; this fit, which runs without data, halves the bin of greatest weighted
-squared error. Two and three levels, which the publication does not have, leave out the inner edges that are too many.
+squared error; `halved_table` gives the maps of a search that chooses them itself. Two and three levels, which the
+publication does not have, leave out the inner edges that are too many.
 """
 
 from typing import final
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
+from bqsearch.errors import PlanError
 from bqsearch.quantizers.base import CODES, LEVELS, Histogram, Quantizer, kernel
-from bqsearch.types import Bytes
+from bqsearch.types import Bytes, Floats, Ints
 
 _SIZE = max(LEVELS) + 1  # edges of the finest map; unused ones are infinite
 
@@ -22,8 +25,9 @@ _SIZE = max(LEVELS) + 1  # edges of the finest map; unused ones are infinite
 def start_edges(counts: Array) -> Array:
     """The five start edges, ascending where the mean lies a deviation inside of the range, `(5,)`."""
     code = jnp.arange(CODES)
-    mean = jnp.sum(counts * code) / jnp.sum(counts)
-    deviation = jnp.sqrt(jnp.sum(counts * (code - mean) ** 2) / jnp.sum(counts))
+    total = jnp.maximum(jnp.sum(counts), 1)
+    mean = jnp.sum(counts * code) / total
+    deviation = jnp.sqrt(jnp.sum(counts * (code - mean) ** 2) / total)
     low = jnp.min(jnp.where(counts > 0, code, CODES))
     high = jnp.max(jnp.where(counts > 0, code, -1))
     return jnp.stack([low, mean - deviation, mean, mean + deviation, high])
@@ -81,6 +85,37 @@ def _fit(counts: Array, importance: Array) -> Array:
 
 def _padded(edges: Array) -> Array:
     return jnp.concatenate([edges, jnp.full(_SIZE - len(edges), jnp.inf)])
+
+
+_start = kernel(start_edges)
+_apply = kernel(lambda edges: apply_edges(edges)[0])
+
+
+def halved_edges(counts: Ints, halves: tuple[int, ...]) -> Floats:
+    """The edges after halving these bins of the start edges, one after the other, `(5 + len(halves),)`.
+
+    Args:
+        counts: `(256,)` occurrences of the codes.
+        halves: Each the number of a bin, from 0, among those there are by then.
+
+    Raises:
+        PlanError: There is no such bin, or there would be more than 128.
+    """
+    edges = _start(counts[None])[0].tolist()
+    for half in halves:
+        if not 0 <= half < len(edges) - 1:
+            raise PlanError(f"cannot halve bin {half} of {len(edges) - 1}: bins are counted from 0, lowest codes first")
+        if len(edges) == _SIZE:
+            raise PlanError(f"cannot halve {len(halves)} bins: Bin & Quant stops at {_SIZE - 1}, take fewer halves")
+        edges = sorted([*edges, (edges[half] + edges[half + 1]) / 2])
+    return np.array(edges, np.float64)
+
+
+def halved_table(counts: Ints, halves: tuple[int, ...]) -> Bytes:
+    """The `(256,)` map of the bins between `halved_edges`."""
+    edges = halved_edges(counts, halves)
+    padded = np.concatenate([edges, np.full(_SIZE - len(edges), np.inf)])
+    return _apply(padded[None])[0]
 
 
 @final

@@ -21,7 +21,8 @@ def _fit(counts: Array, importance: Array) -> Array:
     edge_below = jnp.maximum(code - 1, 0)  # codes i..j are the bin between edges i - 1 and j
     midpoint = (edge_below[:, None] + code[None, :]) // 2
     lowest = (code[:, None] + code[None, :]) // 2
-    return intervals.tables(_errors(importance, midpoint), midpoint, counts, (_errors(importance, lowest), lowest))
+    least = _errors(importance, lowest), lowest
+    return intervals.tables(_errors(importance, midpoint), midpoint, counts, lowest=least)
 
 
 def _errors(importance: Array, midpoint: Array) -> Array:

@@ -15,9 +15,8 @@ class Keep(Quantizer):
     levels = (CODES,)
 
     def fit(self, histogram: Histogram) -> Bytes:
-        """One table that maps each code to itself."""
-        del histogram
-        return np.arange(CODES, dtype=np.uint8)[None]
+        """For each group, one table that maps each code to itself."""
+        return np.tile(np.arange(CODES, dtype=np.uint8), (len(histogram.counts), 1, 1))
 
 
 QUANTIZER = Keep()

@@ -26,7 +26,7 @@ def _best_range(counts: Array, importance: Array, levels: Array) -> Array:
     code = jnp.arange(CODES)
     low = jnp.min(jnp.where(counts > 0, code, CODES))
     high = jnp.max(jnp.where(counts > 0, code, -1))
-    mean = jnp.sum(counts * code) / jnp.sum(counts)
+    mean = jnp.sum(counts * code) / jnp.maximum(jnp.sum(counts), 1)
     candidates = jax.vmap(lambda r: _grid(mean - r * (mean - low), mean + r * (high - mean), levels))(
         jnp.linspace(1.0, NARROWEST, RANGES)
     )

@@ -55,13 +55,14 @@ def _range(levels: tuple[int, ...]) -> str:
     return str(levels[0]) if len(levels) == 1 else f"{min(levels)}..{max(levels)}"
 
 
-def _functions(kind: str) -> Callable[[], Rows]:
-    def rows() -> Rows:
-        found = {name: registry.load(kind, name) for name in registry.names(kind)}
-        gist = {name: inspect.getmodule(f) if kind == "dataset" else f for name, f in found.items()}
-        return [kind, "what it is"], [[name, _gist(what)] for name, what in gist.items()]
+def _datasets() -> Rows:
+    found = {name: inspect.getmodule(registry.load("dataset", name)) for name in registry.names("dataset")}
+    return ["dataset", "what it is"], [[name, _gist(what)] for name, what in found.items()]
 
-    return rows
+
+def _samplers() -> Rows:
+    found = {name: registry.load(kind, name) for kind in ("sampler", "strategy") for name in registry.names(kind)}
+    return ["sampler", "what it is"], [[name, _gist(found[name])] for name in sorted(found)]
 
 
 def _studies() -> Rows:
@@ -83,7 +84,7 @@ _ROWS: dict[str, Callable[[], Rows]] = {
     "targets": _targets,
     "schemes": _schemes,
     "objectives": _objectives,
-    "datasets": _functions("dataset"),
-    "samplers": _functions("sampler"),
+    "datasets": _datasets,
+    "samplers": _samplers,
     "studies": _studies,
 }

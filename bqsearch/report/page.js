@@ -13,10 +13,10 @@
   // ---- words -------------------------------------------------------------------------------------------------------
 
   const signed = (text) => text.replace("-", "\u2212");
-  const number = (value, digits = 0) =>
-    known(value)
-      ? signed(value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits }))
-      : NONE;
+  const rounded = (value, digits) => Number(value.toFixed(digits)) + 0; // the sum turns -0 into 0
+  const grouped = (value, digits) =>
+    value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  const number = (value, digits = 0) => (known(value) ? signed(grouped(rounded(value, digits), digits)) : NONE);
   const size = (value) => (known(value) ? `${number(value)}\u00a0B` : NONE);
   const percent = (value, digits = 2) => (known(value) ? number(100 * value, digits) : NONE);
   const ratio = (value) => (known(value) ? `${number(value, 1)}×` : NONE);
@@ -266,7 +266,7 @@
 
   // ---- tables ------------------------------------------------------------------------------------------------------
 
-  /** A table whose headings sort it. A column: title, value(row) to sort by, cell(row) to show, words for left. */
+  /** A table whose headings sort it. A column: title, hint, value(row) to sort by, cell(row) to show, words for left. */
   function sortable(box, columns, rows, decorate, order) {
     const sort = order ?? { column: null, down: false };
     const body = h("tbody");
@@ -286,7 +286,7 @@
   }
 
   function sortHead(column, turn) {
-    const button = h("button", { type: "button", onclick: turn }, column.title);
+    const button = h("button", { type: "button", title: column.hint, onclick: turn }, column.title);
     return h("th", { scope: "col", class: column.words && "words" }, button);
   }
 
@@ -373,6 +373,10 @@
     byId("layers-note").textContent = `Point ${point.id}: ${sum}, ${mean} bits each.`;
   }
 
+  const SHANNON =
+    "Shannon: bytes that no code of a layer's symbols one by one can go below (entropy of order 0), tables not " +
+    "counted; and how much more the layer takes, tables included.";
+
   const LAYER_COLUMNS = [
     { title: "Layer", words: true, value: (row) => row.index, cell: layerName },
     { title: "Operator", words: true, value: (row) => row.operator ?? "", cell: (row) => row.operator ?? NONE },
@@ -381,8 +385,13 @@
     { title: "Bits/weight", value: (row) => row.bits_per_weight, cell: (row) => number(row.bits_per_weight, 2) },
     { title: "int8 bytes", down: true, value: (row) => row.weights, cell: (row) => number(row.weights) },
     { title: "Bytes", down: true, value: (row) => row.bytes, cell: (row) => number(row.bytes) },
+    { title: "Shannon", hint: SHANNON, down: true, value: (row) => row.entropy_bytes, cell: shannonCell },
     { title: "Against int8", words: true, value: (row) => row.bytes / row.weights, cell: weightBar },
   ];
+
+  function shannonCell(row) {
+    return withEnds(number(row.entropy_bytes), row.entropy_bytes > 0 && relative(row.bytes, row.entropy_bytes));
+  }
 
   function layerName(row) {
     return h("span", { class: "layer-name", title: row.name }, row.name);
@@ -801,7 +810,12 @@
   }
 
   function searchFacts() {
-    const stops = { trials: "all trials done", timeout: "time ran out", interrupted: "interrupted" };
+    const stops = {
+      trials: "all trials done",
+      complete: "nothing left to try",
+      timeout: "time ran out",
+      interrupted: "interrupted",
+    };
     return [
       ["Study", front.study],
       ["Sampler", settings.sampler],
@@ -846,6 +860,7 @@
       `${front.quality.intervals} A drop is in percentage points.`,
       `${front.footprint} Latency and energy: the cost model's predictions from the board's constants, not a meter's.`,
       "Ratio: the baseline's weight bytes divided by the point's. kB is 1,000 bytes.",
+      SHANNON,
     ];
     return h("div", { class: "long" }, h("h3", {}, "How each number was made"), lines.map((line) => h("p", {}, line)));
   }

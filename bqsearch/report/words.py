@@ -67,7 +67,7 @@ def headline(front: Front) -> str:
 def stop_note(front: Front) -> str:
     """A sentence on a run that ended before all its trials, or nothing."""
     settings = front["settings"]
-    if settings.get("stopped") in (None, "trials"):
+    if settings.get("stopped") in (None, "trials", "complete"):
         return ""
     cause = {"timeout": "ran out of time", "interrupted": "was interrupted"}.get(settings["stopped"], "stopped")
     return f"The run {cause} after {settings.get('trials_done')} of {settings.get('trials')} trials."

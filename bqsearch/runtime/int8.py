@@ -83,8 +83,9 @@ def quantize(graph: Graph, samples: Array) -> Graph:
 
     Raises:
         UnsupportedError: The quantizer left weights in float.
-        ModelError: The quantizer failed.
+        ModelError: A constant is NaN or infinite, or the quantizer failed.
     """
+    _check_finite(graph)
     from ai_edge_quantizer import quantizer, recipe
 
     content = bytearray(serialize(passes.fold_float16(graph), signature=True))
@@ -103,3 +104,12 @@ def quantize(graph: Graph, samples: Array) -> Graph:
     if is_float(quantized) or quantized.input.dtype == "float32":
         raise UnsupportedError("ai-edge-quantizer left the model in float: it supports none of its operators")
     return quantized
+
+
+def _check_finite(graph: Graph) -> None:
+    for tensor in graph.tensors:
+        if tensor.data is not None and tensor.data.dtype.kind == "f" and not np.isfinite(tensor.data).all():
+            raise ModelError(
+                f"the constant {tensor.name!r} of the float model holds NaN or infinite values: no range of codes can "
+                f"hold them; look for what spoiled it in training"
+            )

@@ -9,6 +9,9 @@ from threading import Event
 from time import monotonic, perf_counter
 from typing import Literal
 
+from optuna.trial import FrozenTrial
+
+from bqsearch import registry
 from bqsearch.measure import Direction, Measurements
 from bqsearch.plan import Plan
 from bqsearch.search.prepare import Problem
@@ -16,11 +19,11 @@ from bqsearch.search.record import Record, record_of
 from bqsearch.search.space import Space
 from bqsearch.search.spec import StudySpec
 from bqsearch.search.store import TrialStore
-from bqsearch.search.strategy import LAG, OptunaStrategy, Strategy
+from bqsearch.search.strategy import OptunaStrategy, Strategy
 
 _TOLERANCE = 1e-9  # of a percentage point: a drop of exactly the limit is allowed
 
-Stopped = Literal["trials", "timeout", "interrupted"]
+Stopped = Literal["trials", "complete", "timeout", "interrupted"]
 OnTrial = Callable[[int, Record], None]
 
 
@@ -119,24 +122,23 @@ def search(problem: Problem, store: TrialStore, on_trial: OnTrial, stop: Event) 
     records = [record_of(trial) for trial in finished]
     for number, record in enumerate(records):
         on_trial(number, record)
-    strategy = OptunaStrategy(
-        space=Space.of(problem.bank, problem.cost, problem.max_ram),
-        sampler=problem.spec.sampler,
-        seed=problem.spec.seed,
-        directions=directions(problem),
-        finished=finished,
-    )
+    strategy = _strategy(problem, finished)
     started, litert = monotonic(), problem.scorer.engine.seconds
+    end = inf if problem.spec.timeout is None else started + problem.spec.timeout
+
+    def over() -> bool:
+        return stop.is_set() or monotonic() >= end
+
     with ThreadPoolExecutor(max_workers=1) as lane:
         known = {record.plan.hash: done(record) for record in records}
         evaluator = Evaluator(problem=problem, baseline=baseline, lane=lane, known=known)
         stopped: Stopped = "trials"
-        for record in _trials(problem.spec, len(records), strategy, evaluator, stop):
+        for record in _trials(problem.spec, len(records), strategy, evaluator, over):
             store.add(strategy.tell(record))
             records.append(record)
             on_trial(len(records) - 1, record)
-        if len(records) < problem.spec.trials:
-            stopped = "interrupted" if stop.is_set() else "timeout"
+        if len(records) < problem.spec.all_trials:
+            stopped = "interrupted" if stop.is_set() else "timeout" if over() else "complete"
     return Searched(
         baseline=baseline,
         records=tuple(records),
@@ -146,13 +148,34 @@ def search(problem: Problem, store: TrialStore, on_trial: OnTrial, stop: Event) 
     )
 
 
-def _trials(spec: StudySpec, count: int, strategy: Strategy, evaluator: Evaluator, stop: Event) -> Iterator[Record]:
-    """Records in the order of their trials, up to `LAG` under way, until there are enough, time is over or `stop`."""
-    end = inf if spec.timeout is None else monotonic() + spec.timeout
+def _strategy(problem: Problem, finished: Sequence[FrozenTrial]) -> Strategy:
+    """The one that the spec names, gone on with from these trials."""
+    spec = problem.spec
+    if spec.sampler in registry.names("strategy"):
+        strategy: Strategy = registry.load("strategy", spec.sampler).begin(problem, finished)
+        return strategy
+    return OptunaStrategy(
+        space=Space.of(problem.bank, problem.cost, problem.max_ram),
+        sampler=spec.sampler,
+        seed=spec.seed,
+        directions=directions(problem),
+        trials=spec.trials,
+        max_drop=spec.max_drop,
+        finished=finished,
+    )
+
+
+def _trials(
+    spec: StudySpec, count: int, strategy: Strategy, evaluator: Evaluator, over: Callable[[], bool]
+) -> Iterator[Record]:
+    """Records in the order of their trials, until there are enough, the strategy has no more or it is `over`."""
     running: deque[Future[Record]] = deque()
     while True:
-        while len(running) < LAG and count < spec.trials and monotonic() < end and not stop.is_set():
-            running.append(evaluator.submit(strategy.ask()))
+        while len(running) < strategy.lag and count < spec.all_trials and not over():
+            plan = strategy.ask(over)
+            if plan is None:
+                break
+            running.append(evaluator.submit(plan))
             count += 1
         if not running:
             return

@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from bqsearch.compress import CompressedLayer
 from bqsearch.errors import ModelError
 from bqsearch.measure import Measurements, Scorer
+from bqsearch.packing.entropy import shannon_bytes
 from bqsearch.runtime import int8
 from bqsearch.search.driver import Searched, directions, static_metrics
 from bqsearch.search.folder import RunFolder, write_json
@@ -381,9 +383,13 @@ def _settings(problem: Problem, searched: Searched) -> dict[str, Any]:
     return {
         "seed": spec.seed,
         "sampler": spec.sampler,
+        "max_bins": spec.max_bins,
         "schemes": list(spec.schemes),
-        "bias_correction": spec.bias_correction,
-        "trials": spec.trials,
+        "prune": list(spec.prune),
+        **asdict(spec.method),
+        "equalization": spec.equalization,
+        "trials": spec.all_trials,
+        "polish": spec.polish,
         "trials_done": len(searched.records),
         "timeout": spec.timeout,
         "stopped": searched.stopped,
@@ -413,7 +419,7 @@ def _figures(measured: Measurements) -> dict[str, Any]:
     }
 
 
-def _layer(entry: Any) -> dict[str, Any]:
+def _layer(entry: CompressedLayer) -> dict[str, Any]:
     choice = entry.option.choice
     return {
         "name": entry.layer.name,
@@ -424,7 +430,14 @@ def _layer(entry: Any) -> dict[str, Any]:
         "bytes": entry.option.nbytes,
         "weights": entry.layer.size,
         "bits_per_weight": round(8 * entry.option.nbytes / entry.layer.size, 4),
+        "entropy_bytes": _entropy_bytes(entry),
     }
+
+
+def _entropy_bytes(entry: CompressedLayer) -> float:
+    """What no code of the layer's symbols one by one can be shorter than, whatever its tables take besides."""
+    counts = np.bincount(entry.entry.symbols_of(entry.option).indices)[None]
+    return round(float(shannon_bytes(counts)[0]), 1)
 
 
 def _baseline(problem: Problem, front: Front) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bqsearch.bank import Moments, build
+from bqsearch.bank.build import build
+from bqsearch.bank.weights import Moments
 from bqsearch.compress import CompressedModel, compress
 from bqsearch.datasets.base import Dataset, Normalize
 from bqsearch.errors import OutputError, PlanError, StudyError
@@ -16,7 +17,8 @@ from bqsearch.exporters import tflite, tflm
 from bqsearch.graph.ir import Graph
 from bqsearch.packing.containers import CONTAINERS
 from bqsearch.plan import Plan
-from bqsearch.runtime import calibrate
+from bqsearch.runtime.moments import moments
+from bqsearch.runtime.successive import MOST_INPUTS, Successive
 from bqsearch.search import prepare
 from bqsearch.search.folder import write_bytes, write_json
 from bqsearch.search.prepare import OnStage, Problem
@@ -122,6 +124,7 @@ class Material:
         normalize: How the data's pixels become the network's real inputs.
         inputs: Calibration inputs, codes.
         runtime: Of the board.
+        compensated: Whether the plans compensate errors, which takes covariances.
     """
 
     graph: Graph
@@ -129,17 +132,21 @@ class Material:
     normalize: Normalize | None
     inputs: Array
     runtime: str
+    compensated: bool
 
     def remake(self, plan: Plan) -> CompressedModel:
         """The network under a plan."""
         schemes = sorted({choice.scheme for choice in plan.choices.values()})
         container = CONTAINERS[self.runtime]
-        bank = build(self.graph, self._moments, schemes, container, plan.bias_correction)
-        return compress(self.graph, bank, plan)
+        prunes = sorted({choice.prune for choice in plan.choices.values() if choice.prune is not None})
+        bank = build(self.graph, self._moments, schemes, container, plan.method, prunes)
+        if not plan.successive:
+            return compress(self.graph, bank, plan)
+        return Successive(graph=self.graph, bank=bank, inputs=self.inputs[:MOST_INPUTS]).compress(plan)
 
     @cached_property
     def _moments(self) -> Mapping[str, Moments]:
-        return calibrate.moments(self.graph, self.inputs)
+        return moments(self.graph, self.inputs, covariances=self.compensated)
 
 
 def gather(file: PlanFile, model: str, data: str | None, on_stage: OnStage) -> Material:
@@ -161,7 +168,14 @@ def gather(file: PlanFile, model: str, data: str | None, on_stage: OnStage) -> M
     _check("data", loaded.name, loaded.fingerprint, file.data_sha256)
     graph, normalize = prepare.to_int8(recipe, file.runtime, given, loaded, on_stage)
     inputs = prepare.calibration_codes(recipe, graph, loaded, normalize)
-    return Material(graph=graph, data=loaded, normalize=normalize, inputs=inputs, runtime=file.runtime)
+    return Material(
+        graph=graph,
+        data=loaded,
+        normalize=normalize,
+        inputs=inputs,
+        runtime=file.runtime,
+        compensated=file.plan.method.error_compensation,
+    )
 
 
 def apply(file: PlanFile, model: str, data: str | None, folder: Path, on_stage: OnStage) -> tuple[str, ...]:

@@ -1,21 +1,21 @@
 """StudySpec -> Problem: model, data, board and bank, loaded, checked against each other and ready to be searched."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bqsearch import bank as banks
 from bqsearch import registry
-from bqsearch.bank import OptionBank
+from bqsearch.bank.build import OptionBank, build
 from bqsearch.compress import CompressedModel, compress
 from bqsearch.datasets import feed, source
 from bqsearch.datasets.base import Dataset, Normalize, Split
 from bqsearch.errors import DatasetError, ModelError, UnknownNameError
 from bqsearch.graph import passes
+from bqsearch.graph.equalize import equalize
 from bqsearch.graph.ir import Graph
 from bqsearch.graph.ops import layers
 from bqsearch.graph.signed import is_unsigned, to_signed
@@ -28,6 +28,8 @@ from bqsearch.packing.containers import CONTAINERS
 from bqsearch.plan import Plan
 from bqsearch.runtime import calibrate, int8, tflm
 from bqsearch.runtime.litert import Runner, fitting_batch, fitting_threads
+from bqsearch.runtime.moments import moments
+from bqsearch.runtime.successive import MOST_INPUTS, Successive
 from bqsearch.runtime.tflm import OnDone
 from bqsearch.search.quality import FIDELITY, Quality
 from bqsearch.search.spec import OBJECTIVES, UNLABELED_OBJECTIVES, Recipe, StudySpec
@@ -100,14 +102,31 @@ class Problem:
             "max_flash": self.max_flash,
             "max_ram": self.max_ram,
             "sampler": spec.sampler,
+            "max_bins": spec.max_bins,
             "seed": spec.seed,
             "calibration": spec.calibration,
-            "bias_correction": spec.bias_correction,
+            "polish": spec.polish,
+            "prune": list(spec.prune),
+            **asdict(spec.method),
+            "equalization": spec.equalization,
         }
 
     def compress(self, plan: Plan) -> CompressedModel:
-        """The network under a plan."""
-        return compress(self.graph, self.bank, plan)
+        """The network under a plan; successive plans take long, and are kept."""
+        if not plan.successive:
+            return compress(self.graph, self.bank, plan)
+        if plan.hash not in self._polished:
+            self._polished[plan.hash] = self._successive.compress(plan)
+        return self._polished[plan.hash]
+
+    @cached_property
+    def _polished(self) -> dict[str, CompressedModel]:
+        return {}
+
+    @cached_property
+    def _successive(self) -> Successive:
+        inputs = calibration_codes(self.spec.recipe, self.graph, self.data, self.normalize)
+        return Successive(graph=self.graph, bank=self.bank, inputs=inputs[:MOST_INPUTS])
 
     def measure(self, plan: Plan) -> Measurements:
         """Readings of the network under a plan, scored on the search split."""
@@ -149,6 +168,8 @@ def prepare(spec: StudySpec, on_stage: OnStage) -> Problem:
     given, zoo = load_model(spec.model)
     on_stage("reading the data")
     spec, data = settle(spec, load_data(spec.recipe, given, zoo))
+    if spec.sampler in registry.names("strategy"):
+        registry.load("strategy", spec.sampler).check(spec)
     graph, normalize = to_int8(spec.recipe, target.runtime, given, data, on_stage)
     if target.runtime == MICRO:
         on_stage("trying the network in TensorFlow Lite Micro")
@@ -289,6 +310,8 @@ def to_int8(
 ) -> tuple[Graph, Normalize | None]:
     """The network in 8 bits, signed ones where the runtime has no others, and the normalization that its data needs."""
     normalize = normalization(recipe) or data.normalize
+    if recipe.equalization:
+        given = _equalized(given)
     if int8.is_float(given):
         on_stage("quantizing to int8")
         samples = feed.encode(calibration_split(recipe, data).x, given.input, normalize or Normalize(mean=0.0, std=1.0))
@@ -301,6 +324,18 @@ def to_int8(
     if runtime == MICRO and is_unsigned(integer):
         integer = to_signed(integer)
     return passes.prune(integer), normalize
+
+
+def _equalized(given: Graph) -> Graph:
+    if not int8.is_float(given):
+        raise ModelError(
+            "equalization scales the layers of a float model against each other, and this one has 8-bit weights: "
+            "give its float file, or leave equalization out"
+        )
+    equal, pairs = equalize(given)
+    if not pairs:
+        raise ModelError("no two layers of this model can be equalized: leave equalization out")
+    return equal
 
 
 def calibration_split(recipe: Recipe, data: Dataset) -> Split:
@@ -321,9 +356,12 @@ def make_bank(
     """Every option of every layer, weighed by what calibration shows."""
     inputs = calibration_codes(spec.recipe, graph, data, normalize)
     on_stage("calibrating")
-    moments = calibrate.moments(graph, inputs)
+    found = moments(graph, inputs, covariances=spec.error_compensation)
     on_stage(f"building the option bank of {len(layers(graph))} layers")
-    bank = banks.build(graph, moments, spec.schemes, CONTAINERS[runtime], spec.bias_correction)
+    bank = build(graph, found, spec.schemes, CONTAINERS[runtime], spec.method, spec.prunes)
+    for number, entry in enumerate(bank.layers, start=1):
+        on_stage(f"building the option bank: layer {number} of {len(bank.layers)}")
+        entry.choices()
     on_stage("weighing layers against each other")
     return bank.with_sensitivity(calibrate.sensitivity(graph, bank, inputs[:SENSITIVITY_INPUTS]))
 

@@ -1,7 +1,7 @@
 """Samplers by name: each a function of a seed and the space, so that any trial's proposal can be made again."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, final
 
 import numpy as np
@@ -26,7 +26,7 @@ def nsga2(seed: int, space: Space) -> BaseSampler:
     """Deb et al.'s NSGA-II: evolves what has been found; its proposals cost little."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        sampler = NSGAIISampler(population_size=POPULATION, mutation=PolynomialMutation(), seed=seed)
+        sampler = _UncachedParents(population_size=POPULATION, mutation=PolynomialMutation(), seed=seed)
     return FixedSpace(sampler, space)
 
 
@@ -41,6 +41,19 @@ def tpe(seed: int, space: Space) -> BaseSampler:
 def random(seed: int, space: Space) -> BaseSampler:
     """Uniform over the ladders: what any other sampler should beat."""
     return FixedSpace(RandomSampler(seed=seed), space)
+
+
+@final
+class _UncachedParents(NSGAIISampler):
+    """NSGA-II that selects a generation's parents anew for each proposal.
+
+    Optuna keeps them in the study from the first proposal on, without trials of their generation that end later. A
+    resumed run, whose study is a new one, would have those too and go on otherwise.
+    """
+
+    def get_parent_population(self, study: Study, generation: int) -> list[FrozenTrial]:
+        """The best of all trials of earlier generations that have ended."""
+        return [] if generation == 0 else self.select_parent(study, generation)
 
 
 @final
@@ -86,8 +99,8 @@ class FixedSpace(BaseSampler):
 class LagrangeSampler(BaseSampler):
     """Proposes points of the predicted hull, with errors of the prediction tried out.
 
-    Each proposal draws a size, mostly around the smallest that has kept the allowed drop so far, and a factor for each
-    layer's distortion; it is the best plan of that size if those factors were true.
+    Each proposal draws the RAM that it keeps to, a size, mostly around the smallest that has kept every limit there so
+    far, and a factor for each layer's distortion; it is the best plan of that size if those factors were true.
 
     Args:
         seed: Of the draws.
@@ -95,7 +108,7 @@ class LagrangeSampler(BaseSampler):
     """
 
     jitter = (0.1, 0.8)  # standard deviation of the factors' logarithms, drawn evenly
-    around = (0.75, 1.5)  # of the smallest feasible size
+    around = (0.75, 1.5)  # of the smallest feasible size in that RAM
     share = 0.8  # of the proposals that go around it; the rest spread over the whole front
     tight = 0.25  # share of the proposals that keep to less RAM than the board has
 
@@ -114,12 +127,12 @@ class LagrangeSampler(BaseSampler):
         """A rung for each layer."""
         del trial, search_space
         space, rng = self._space, self._rng
-        largest = float(space.sizes(space.cheapest(space.prices[0])))
-        smallest = self._smallest_feasible(study, largest)
+        room = float(rng.choice(space.rooms)) if rng.random() < self.tight else np.inf
+        largest = float(space.sizes(space.cheapest(space.prices[0], room=room)))
+        smallest = self._smallest_feasible(study, room, largest)
         low, high = np.array(self.around) * smallest if rng.random() < self.share else (smallest, largest)
         size = np.exp(rng.uniform(np.log(low), np.log(max(low, min(high, largest)))))
         weights = np.exp(rng.uniform(*self.jitter) * rng.standard_normal(len(space.ladders)))
-        room = float(rng.choice(space.rooms)) if rng.random() < self.tight else np.inf
         return space.rungs(space.cheapest_within(size, weights, room))
 
     def sample_independent(
@@ -129,9 +142,16 @@ class LagrangeSampler(BaseSampler):
         del study, trial, param_distribution
         raise LookupError(f"{param_name!r} is not a layer of the space")
 
-    @staticmethod
-    def _smallest_feasible(study: Study, largest: float) -> float:
+    def _smallest_feasible(self, study: Study, room: float, largest: float) -> float:
+        """Bytes, as the space counts them, of a trial that needs no more RAM than `room`; `largest` without any."""
         trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        told = [trial.user_attrs["record"] for trial in trials]
-        feasible = [t for t in told if all(excess <= 0 for excess in t["constraints"].values())]
-        return min((float(t["metrics"]["weight_bytes"]) for t in feasible), default=largest)
+        feasible = [trial.params for trial in trials if _keeps(trial.user_attrs["record"], room)]
+        return min((self._size(params) for params in feasible), default=largest)
+
+    def _size(self, params: Mapping[str, int]) -> float:
+        return float(self._space.sizes(np.array([params[ladder.layer] for ladder in self._space.ladders])))
+
+
+def _keeps(record: Mapping[str, Any], room: float) -> bool:
+    """Whether a stored record keeps every limit, in this RAM."""
+    return record["metrics"]["ram_bytes"] <= room and all(excess <= 0 for excess in record["constraints"].values())

@@ -7,7 +7,8 @@ from functools import cached_property
 import numpy as np
 from optuna.distributions import BaseDistribution, IntDistribution
 
-from bqsearch.bank import LayerBank, OptionBank
+from bqsearch.bank.build import OptionBank
+from bqsearch.bank.layer import LayerBank
 from bqsearch.hardware.cost import CostModel
 from bqsearch.hardware.footprint import Footprint
 from bqsearch.plan import Choice, Plan

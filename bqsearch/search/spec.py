@@ -12,10 +12,12 @@ from typing import Any
 
 from bqsearch import registry
 from bqsearch.errors import StudyError, UnknownNameError
+from bqsearch.plan import Method, Prune
 from bqsearch.search.quality import ACCURACY, Quality, quality_of
 
 OBJECTIVES, UNLABELED_OBJECTIVES = ("accuracy", "flash", "ram"), ("fidelity", "flash", "ram")
-SCHEMES = ("keep", "uniform", "kmeans", "binquant", "binquant_optimal")
+SCHEMES = ("keep", "entropy", "kmeans")
+AMOUNTS = {"std": range(25, 201, 25), "percentile": range(10, 100, 10), "saliency": range(10, 100, 10)}  # of pruning
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +32,7 @@ class Recipe:
         labels: Whether the data's labels are read, which decides how it is split.
         seed: Of splits and calibration.
         calibration: Inputs of the train split that are calibrated on.
-        bias_correction: Whether biases make up for the mean error of coarser weights.
+        equalization: Whether a float network's layers are equalized before it is quantized to int8.
     """
 
     model: str
@@ -40,7 +42,7 @@ class Recipe:
     labels: bool
     seed: int
     calibration: int
-    bias_correction: bool
+    equalization: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,16 +59,22 @@ class StudySpec:
         objectives: Registry names, in the order in which the front is reported; None for `OBJECTIVES`, or for
             `UNLABELED_OBJECTIVES` where the data has no labels.
         schemes: Registry names of quantizers to choose from.
+        prune: Rules by which weights may be pruned before they are quantized; see `bqsearch.plan.Prune`.
         max_drop: Percentage points of the quality (accuracy, or fidelity where that alone is an objective) below the
             int8 baseline that a candidate may lose on the search split.
         max_flash: Bytes; None for the board's.
         max_ram: Bytes; None for the board's.
-        trials: Number of trials in all, resumed ones included.
+        trials: Number of trials of the sampler, resumed ones included.
+        polish: Number of trials after them, in which promising plans are compressed once more, layer after layer.
         timeout: Seconds after which no new trial begins; None for no limit.
-        sampler: Registry name.
+        sampler: Registry name, of a sampler or of a strategy.
+        max_bins: For the sampler `binquant`: bins up to which a layer is searched.
         seed: Of splits, calibration and search.
         calibration: Inputs of the train split that are calibrated on.
         bias_correction: Whether biases make up for the mean error of coarser weights.
+        activation_weighting: Whether codebooks are fitted by what an error does to the layer's output.
+        error_compensation: Whether the error of each weight is made up for by those assigned after it.
+        equalization: Whether a float network's layers are equalized before it is quantized to int8.
     """
 
     name: str
@@ -77,24 +85,34 @@ class StudySpec:
     classes: tuple[str, ...] | None = None
     objectives: tuple[str, ...] | None = None
     schemes: tuple[str, ...] = SCHEMES
+    prune: tuple[str, ...] = ()
     max_drop: float = 1.0
     max_flash: int | None = None
     max_ram: int | None = None
     trials: int = 200
+    polish: int = 16
     timeout: float | None = None
     sampler: str = "lagrange"
+    max_bins: int = 16
     seed: int = 0
     calibration: int = 256
     bias_correction: bool = True
+    activation_weighting: bool = True
+    error_compensation: bool = True
+    equalization: bool = False
 
     def __post_init__(self) -> None:
         _check_objectives(self.objectives)
         _check_name("scheme", self.schemes)
-        _check_name("sampler", (self.sampler,))
+        _check_rules(self.prune)
+        if self.sampler not in sampler_names():
+            raise UnknownNameError("sampler", self.sampler, sampler_names())
+        _check_number("max_bins", self.max_bins, 4, 128, "bins")
         _check_number("max_drop", self.max_drop, 0, 100, "percentage points")
         _check_number("max_flash", self.max_flash, 1, None, "bytes")
         _check_number("max_ram", self.max_ram, 1, None, "bytes")
         _check_number("trials", self.trials, 1, None, "trials")
+        _check_number("polish", self.polish, 0, None, "trials")
         _check_number("timeout", self.timeout, 0, None, "seconds")
         _check_number("seed", self.seed, 0, 2**31 - 1, "")
         _check_number("calibration", self.calibration, 1, None, "inputs")
@@ -111,6 +129,21 @@ class StudySpec:
         return quality_of(self.objectives or OBJECTIVES)
 
     @property
+    def all_trials(self) -> int:
+        """The sampler's, and those that polish."""
+        return self.trials + self.polish
+
+    @property
+    def method(self) -> Method:
+        """How coarser weights are made up for."""
+        return Method(**{f.name: getattr(self, f.name) for f in fields(Method)})
+
+    @property
+    def prunes(self) -> tuple[Prune, ...]:
+        """What may be pruned first, besides nothing."""
+        return tuple(Prune(rule=rule, amount=amount) for rule in self.prune for amount in AMOUNTS[rule])
+
+    @property
     def labels(self) -> bool:
         """Whether the data's labels are read: for accuracy alone."""
         return self.quality is ACCURACY
@@ -119,6 +152,11 @@ class StudySpec:
     def recipe(self) -> Recipe:
         """The part that a plan's files depend on."""
         return Recipe(**{f.name: getattr(self, f.name) for f in fields(Recipe)})
+
+
+def sampler_names() -> list[str]:
+    """Who may propose, sorted: Optuna's samplers over the space, and strategies that go their own way."""
+    return sorted([*registry.names("sampler"), *registry.names("strategy")])
 
 
 def study_names() -> list[str]:
@@ -219,10 +257,11 @@ def parse_bytes(value: str | int) -> int:
 
 _TEXTS, _LISTS, _SIZES = (
     {"name", "model", "target", "data", "sampler"},
-    {"objectives", "schemes", "classes"},
+    {"objectives", "schemes", "prune", "classes"},
     {"max_flash", "max_ram"},
 )
-_COUNTS, _NUMBERS = {"trials", "seed", "calibration"}, {"max_drop", "timeout"}
+_COUNTS, _NUMBERS = {"trials", "polish", "max_bins", "seed", "calibration"}, {"max_drop", "timeout"}
+_SWITCHES = {"equalization", *(f.name for f in fields(Method))}
 
 
 def _convert(key: str, value: Any) -> Any:
@@ -239,7 +278,7 @@ def _convert(key: str, value: Any) -> Any:
     if key == "normalize" and isinstance(value, list | tuple) and len(value) == 2 and all(map(_is_number, value)):
         return tuple(value)
     good = (key in _TEXTS and isinstance(value, str)) or (key in _COUNTS and whole) or (key in _NUMBERS and number)
-    if not good and not (key == "bias_correction" and isinstance(value, bool)):
+    if not good and not (key in _SWITCHES and isinstance(value, bool)):
         raise StudyError(f"{key} cannot be {value!r} ({type(value).__name__})")
     return value
 
@@ -260,6 +299,12 @@ def _check_name(kind: str, names: tuple[str, ...]) -> None:
     for name in names:
         if name not in registry.names(kind):
             raise UnknownNameError(kind, name, registry.names(kind))
+
+
+def _check_rules(rules: tuple[str, ...]) -> None:
+    for rule in rules:
+        if rule not in AMOUNTS:
+            raise UnknownNameError("rule of pruning", rule, list(AMOUNTS))
 
 
 def _check_objectives(names: tuple[str, ...] | None) -> None:

@@ -189,7 +189,7 @@ def _streams(model: CompressedModel, place: Path) -> Iterator[Check]:
     for layer, entry in zip(layers(graph), model.layers, strict=True):
         stored = graph.tensors[layer.weights].data
         assert stored is not None
-        decoded = entry.container.decode(entry.coded, entry.zero)
+        decoded = entry.container.decode(entry.coded)
         expected = offset_codes(stored)
         if entry.container.by_channel:
             expected = np.moveaxis(expected, entry.layer.channel_axis, 0)

@@ -10,7 +10,7 @@ import pytest
 from bqsearch.graph.flatbuffer import serialize
 from bqsearch.importers.tflite import load
 from bqsearch.zoo.mobilenet_v2 import MODEL
-from program import TRIALS, Bqsearch, Run
+from program import COMMAND, Bqsearch, Run
 
 BASE = ["--target", "hifive1", "--tracking-uri", "none", "--trials", "5"]
 
@@ -193,7 +193,7 @@ def test_damaged_events_are_refused_with_the_cure(bqsearch: Bqsearch, finished: 
     folder = tmp_path / "copy"
     shutil.copytree(finished.folder, folder)
     (folder / "events.jsonl").write_text("{}\n]\n")
-    command = ["run", "--model", "mobilenet_v2", "--target", "hifive1", "--trials", str(TRIALS), "--out", folder]
+    command = [*COMMAND, "--out", folder]
     done = bqsearch(*command, "--resume")
     assert done.returncode == 1
     assert "corrupt" in done.stderr

@@ -42,7 +42,8 @@ def test_a_run_keeps_its_trials_in_postgresql_and_resumes_from_there(
     bqsearch: Bqsearch, int8_model: Path, one_split: Path, database: str, tmp_path: Path
 ) -> None:
     options = ["--data", one_split, "--normalize", "0,255", "--target", "hifive1", "--tracking-uri", "none"]
-    command = ["run", "--model", int8_model, *options, "--storage", database, "--out", tmp_path / "out"]
+    options += ["--polish", "0", "--storage", database]
+    command = ["run", "--model", int8_model, *options, "--out", tmp_path / "out"]
     first = bqsearch(*command, "--trials", "6")
     assert first.returncode == 0, first.stderr
     refused = bqsearch(*command, "--trials", "9", "--out", tmp_path / "other")

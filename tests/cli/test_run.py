@@ -16,7 +16,7 @@ from PIL import Image
 
 from bqsearch.datasets import digits
 from decoding import need_tflm
-from program import COMMAND, TRIALS, Bqsearch, Run
+from program import COMMAND, POLISH, TRIALS, Bqsearch, Run
 
 FIGURES = ("accuracy_search", "accuracy_holdout", "flash_bytes", "ram_bytes", "latency_ms", "energy_mj", "feasible")
 
@@ -25,7 +25,7 @@ def test_front_json_has_what_a_script_needs(finished: Run) -> None:
     front = finished.front
     assert front["study"] == "mobilenet_v2-hifive1"
     assert (front["model"], front["target"]) == ("mobilenet_v2", "hifive1")
-    assert len(front["trials"]) == TRIALS
+    assert len(front["trials"]) == TRIALS + POLISH
     for entry in (front["baseline"], *front["points"]):
         assert all(entry[figure] is not None for figure in FIGURES)
         assert sum(entry["flash"].values()) == entry["flash_bytes"]
@@ -103,7 +103,7 @@ def test_a_killed_run_goes_on_as_if_it_had_never_stopped(finished: Run, tmp_path
     experiment = client.get_experiment_by_name("mobilenet_v2-hifive1")
     runs = client.search_runs([experiment.experiment_id])
     numbers = sorted(int(run.data.tags["bqsearch.trial"]) for run in runs if "bqsearch.trial" in run.data.tags)
-    assert numbers == list(range(TRIALS))
+    assert numbers == list(range(TRIALS + POLISH))
 
 
 def test_ctrl_c_ends_with_what_has_been_found(tmp_path: Path) -> None:
@@ -159,12 +159,12 @@ def test_a_file_model_with_one_split_says_that_it_was_halved(
 def test_every_sampler_finds_a_front(
     bqsearch: Bqsearch, int8_model: Path, one_split: Path, tmp_path: Path, sampler: str
 ) -> None:
-    options = ["--data", one_split, "--normalize", "0,255", "--trials", "50", "--tracking-uri", "none"]
+    options = ["--data", one_split, "--normalize", "0,255", "--trials", "50", "--polish", "2", "--tracking-uri", "none"]
     options += ["--sampler", sampler, "--max-drop", "5", "--out", tmp_path / sampler]
     done = bqsearch("run", "--model", int8_model, "--target", "hifive1_revb", *options)
     assert done.returncode == 0, done.stderr
     front = json.loads((tmp_path / sampler / "front.json").read_text())
-    assert len(front["trials"]) == 50
+    assert len(front["trials"]) == 52
 
 
 def test_data_without_labels_is_searched_for_fidelity(bqsearch: Bqsearch, int8_model: Path, tmp_path: Path) -> None:

@@ -20,13 +20,22 @@ from bqsearch.types import Array
 from networks import small_int8_network, small_uint8_network
 from search.problems import prepared, write_files
 
-CHOICES = ["keep-256-raw", "kmeans-8-huffman", "uniform-16-packed", "binquant-16-huffman", "binquant_optimal-4-packed"]
+CHOICES = [
+    *["keep-256-raw", "kmeans-8-huffman", "uniform-16-packed", "binquant-16-huffman", "binquant_optimal-4-packed"],
+    *[
+        "entropy-12-huffman",
+        "kmeans_channel-5-packed",
+        "kmeans-16-sparse-saliency60",
+        "binquant-6-mask-std50-halves0.3",
+    ],
+]
 
 
 @pytest.fixture(scope="module", params=[small_int8_network, small_uint8_network])
 def problem(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Problem:
     make: Callable[[int], Graph] = request.param
-    return prepared(write_files(tmp_path_factory.mktemp("export"), make))
+    schemes = sorted({Choice.parse(text).scheme for text in CHOICES})
+    return prepared(write_files(tmp_path_factory.mktemp("export"), make), schemes=schemes)
 
 
 def plans(problem: Problem) -> list[Plan]:
@@ -70,7 +79,7 @@ def test_the_file_holds_what_the_streams_decode_to(problem: Problem) -> None:
         for entry in model.layers:
             codes = offset_codes(read.tensors[entry.layer.weights].data)
             stored = np.moveaxis(codes, entry.layer.channel_axis, 0).reshape(-1)
-            np.testing.assert_array_equal(stored, entry.container.decode(entry.coded, entry.zero))
+            np.testing.assert_array_equal(stored, entry.container.decode(entry.coded))
 
 
 def test_keeping_everything_changes_nothing(problem: Problem) -> None:

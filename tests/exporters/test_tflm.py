@@ -4,28 +4,30 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from bqsearch import bank as banks
-from bqsearch.bank import Moments, OptionBank
+from bqsearch.bank.build import OptionBank, build
+from bqsearch.bank.weights import Moments
 from bqsearch.compress import CompressedModel, compress
 from bqsearch.datasets import feed, source
+from bqsearch.errors import PlanError
 from bqsearch.exporters.tflm import export
 from bqsearch.graph import passes
-from bqsearch.graph.ir import Graph
+from bqsearch.graph.ir import Graph, Quantization
 from bqsearch.graph.ops import layers
 from bqsearch.graph.signed import to_signed
 from bqsearch.hardware.micro import raw_file
 from bqsearch.importers.tflite import load
 from bqsearch.packing.decode_op import DECODE_OPERATOR
-from bqsearch.plan import Choice
+from bqsearch.plan import Choice, Method, Prune
 from bqsearch.runtime import tflm
 from bqsearch.types import Array
 from decoding import need_tflm
-from networks import newer_network, random_inputs, small_int8_network, small_uint8_network
+from networks import Builder, newer_network, random_inputs, small_int8_network, small_uint8_network
 
 ROOT = Path(__file__).parents[2]
 INPUTS = 100
@@ -57,14 +59,14 @@ DATA = {
 }
 
 
-def bank_of(graph: Graph) -> OptionBank:
+def bank_of(graph: Graph, schemes: tuple[str, ...] = ("kmeans",)) -> OptionBank:
     flat = {x.name: Moments(mean=np.full((1, 1), 3.0), variance=np.ones((1, 1))) for x in layers(graph)}
-    return banks.build(graph, flat, ["kmeans"], DECODE_OPERATOR)
+    return build(graph, flat, schemes, DECODE_OPERATOR, Method(), [Prune(rule="std", amount=75)])
 
 
-def mixed(graph: Graph, seed: int) -> CompressedModel:
+def mixed(graph: Graph, seed: int, schemes: tuple[str, ...] = ("kmeans",)) -> CompressedModel:
     """Any coding and level for each layer; about one in six stays raw."""
-    bank, rng = bank_of(graph), np.random.default_rng(seed)
+    bank, rng = bank_of(graph, schemes), np.random.default_rng(seed)
     choices = {}
     for name, entry in bank.by_name.items():
         coding = rng.choice(["packed", "packed", "huffman", "huffman", "mask", "raw"])
@@ -103,12 +105,36 @@ def test_real_networks_compute_the_same(shared_models: Path, name: str, count: i
     check(model, real_inputs(name, graph, count))
 
 
+@pytest.mark.parametrize("scheme", ["kmeans", "kmeans_channel"])
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("make", [small_int8_network, newer_network])
-def test_small_networks_compute_the_same(make: Callable[..., Graph], seed: int) -> None:
+def test_small_networks_compute_the_same(make: Callable[..., Graph], seed: int, scheme: str) -> None:
+    """With a codebook for each tensor, and for each channel."""
     need_tflm()
     graph = make(seed=seed)
-    check(mixed(graph, seed), random_inputs(graph, INPUTS))
+    model = mixed(graph, seed, (scheme,))
+    assert (scheme, "packed") in {(e.option.choice.scheme, e.option.choice.coding) for e in model.layers}
+    check(model, random_inputs(graph, INPUTS))
+
+
+def test_codebooks_by_channel_are_not_packed_where_the_tensor_has_one_scale() -> None:
+    """The interpreter takes the channels from the scales, and would read the first channel's codebook for all."""
+    need_tflm()
+    net = Builder("int8", 3)
+    source = net.activation("x", (1, 24))
+    output = net.dense("dense", source, 9)
+    for tensor in net.ops[0].inputs[1:]:
+        scale = net.tensors[tensor].quantization.scales[:1]
+        of_tensor = Quantization(scales=scale, zero_points=np.zeros(1, np.int64))
+        net.tensors[tensor] = replace(net.tensors[tensor], quantization=of_tensor)
+    graph = net.build([source], [output])
+    bank = bank_of(graph, ("kmeans_channel",))
+    offered = [choice for choice, _, _ in bank.by_name["dense"].choices() if choice.scheme == "kmeans_channel"]
+    assert {choice.coding for choice in offered} == {"raw", "mask"}
+    for choice in offered[::7]:
+        check(compress(graph, bank, bank.plan({"dense": choice})), random_inputs(graph, 10))
+    with pytest.raises(PlanError, match="packed cannot code"):
+        bank.by_name["dense"].option(Choice.parse("kmeans_channel-4-packed"))
 
 
 def test_a_uint8_network_computes_the_same_once_it_is_signed() -> None:

@@ -12,6 +12,7 @@ from bqsearch.graph import shapes
 from bqsearch.graph.flatbuffer import serialize
 from bqsearch.graph.ir import Graph
 from bqsearch.graph.ops import SUPPORTED
+from bqsearch.importers.tflite import parse
 from networks import SAME, VALID, Builder, newer_network, small_float_network
 
 Case = tuple[str, list[Any], dict[str, Any]]
@@ -136,11 +137,15 @@ def test_every_operator_has_a_rule_or_is_opaque() -> None:
 def test_networks_pass(graph: Graph) -> None:
     for op in graph.ops:
         shapes.check(op, graph.tensors)
+        found = [tuple(shape) for shape in shapes.infer(op, graph.tensors)]
+        assert found == [graph.tensors[output].shape for output in op.outputs]
 
 
 def test_opaque_operators_are_believed() -> None:
     graph = made(("TRANSPOSE", [(1, 4, 3), ints(0, 2, 1)], {}))
     shapes.check(graph.ops[0], graph.tensors)
+    assert parse(serialize(graph)).output.shape == (1, 2, 7)
+    assert prepared(graph) == [(1, 3, 4)]
 
 
 BAD: list[tuple[Case, str]] = [

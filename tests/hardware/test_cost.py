@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bqsearch.bank import Moments, OptionBank, build
+from bqsearch.bank.build import OptionBank, build
+from bqsearch.bank.weights import Moments
 from bqsearch.compress import CompressedModel, compress
 from bqsearch.graph.ir import Graph
 from bqsearch.graph.ops import layers
@@ -15,7 +16,7 @@ from bqsearch.hardware.micro import MicroFootprint
 from bqsearch.hardware.streamed import StreamedFootprint
 from bqsearch.hardware.target import Target
 from bqsearch.packing.containers import CONTAINERS
-from bqsearch.plan import Choice
+from bqsearch.plan import Choice, Method
 from networks import Builder
 
 CYCLES = {
@@ -64,7 +65,7 @@ def micro_bank(graph: Graph) -> OptionBank:
 def bank_of(graph: Graph, runtime: str = "bqsearch") -> OptionBank:
     ones = {layer.name: (1,) * len(layer.shape) for layer in layers(graph)}
     moments = {n: Moments(mean=np.zeros(s), variance=np.ones(s)) for n, s in ones.items()}
-    return build(graph, moments, ["kmeans"], CONTAINERS[runtime])
+    return build(graph, moments, ["kmeans"], CONTAINERS[runtime], Method())
 
 
 def model(graph: Graph, bank: OptionBank, conv: str = "keep-256-raw", dense: str = "keep-256-raw") -> CompressedModel:

@@ -37,7 +37,7 @@ def graphs(draw: st.DrawFn) -> Graph:
     return graph_of(sizes, reads, views, draw(st.integers(1, count)))
 
 
-def needed(graph: Graph) -> list[set[str]]:
+def needed(graph: Graph) -> list[set[int]]:
     """For each operator the tensors whose memory must stand, found by following every use."""
     owner = {0: 0}
     for op in graph.ops:
@@ -46,7 +46,7 @@ def needed(graph: Graph) -> list[set[str]]:
     uses[0].add(owner[graph.inputs[0]])
     uses[-1].add(owner[graph.outputs[0]])
     spans = {t: [i for i, used in enumerate(uses) if t in used] for t in set(owner.values())}
-    return [{str(t) for t, s in spans.items() if s[0] <= i <= s[-1]} for i in range(len(uses))]
+    return [{t for t, s in spans.items() if s[0] <= i <= s[-1]} for i in range(len(uses))]
 
 
 def lowest_free(plan: ArenaPlan, op: int, nbytes: int) -> int:
@@ -72,9 +72,9 @@ def test_no_two_buffers_that_live_together_overlap(graph: Graph) -> None:
 @settings(deadline=None)
 def test_buffers_stand_as_long_as_they_are_needed(graph: Graph) -> None:
     plan = plan_arena(graph)
-    assert [{buffer.name for buffer in live} for live in plan.live] == needed(graph)
-    assert {b.name: b.nbytes for b in plan.buffers} == {
-        name: graph.tensors[int(name)].size for names in needed(graph) for name in names
+    assert [{buffer.tensor for buffer in live} for live in plan.live] == needed(graph)
+    assert {b.tensor: b.nbytes for b in plan.buffers} == {
+        tensor: graph.tensors[tensor].size for held in needed(graph) for tensor in held
     }
 
 
@@ -83,7 +83,7 @@ def test_buffers_stand_as_long_as_they_are_needed(graph: Graph) -> None:
 def test_the_arena_holds_everything_and_no_less_than_the_bound(graph: Graph) -> None:
     plan = plan_arena(graph)
     assert plan.nbytes == max(buffer.end for buffer in plan.buffers)
-    bound = max(sum(graph.tensors[int(name)].size for name in names) for names in needed(graph))
+    bound = max(sum(graph.tensors[tensor].size for tensor in held) for held in needed(graph))
     assert plan.lower_bound == bound
     assert plan.nbytes >= bound
 
@@ -112,7 +112,7 @@ def graph_bytes(plan: ArenaPlan, op: int) -> int:
 def test_scratch_fills_a_gap_before_it_grows_the_arena() -> None:
     """During the last operator tensor 3 lies at 0, 2 at 40 and 1 at 80: 32 bytes of the dead tensor 0 are free."""
     plan = plan_arena(graph_of([40, 8, 40, 8], [(0, 0), (0, 0), (1, 2)], [False] * 3))
-    assert [(buffer.name, buffer.offset) for buffer in plan.live[2]] == [("3", 0), ("2", 40), ("1", 80)]
+    assert [(buffer.tensor, buffer.offset) for buffer in plan.live[2]] == [(3, 0), (2, 40), (1, 80)]
     assert plan.with_scratch({}) == plan.with_scratch({2: 32}) == (88, 0)
     assert plan.with_scratch({2: 33}) == (88 + 33, 2)
 
@@ -123,7 +123,7 @@ def test_reshape_shares_its_memory() -> None:
     flat = net.reshape("flat", image, (1, 16))
     graph = net.build([image], [net.dense("dense", flat, 3)])
     plan = plan_arena(graph)
-    assert [(b.name, b.nbytes, b.first, b.last) for b in plan.buffers] == [
+    assert [(graph.tensors[b.tensor].name, b.nbytes, b.first, b.last) for b in plan.buffers] == [
         ("image", 16, 0, 1),
         ("dense/out", 3, 1, 1),
     ]
@@ -132,8 +132,8 @@ def test_reshape_shares_its_memory() -> None:
 
 def test_the_input_and_the_output_keep_their_memory() -> None:
     graph = graph_of([10, 20, 30], [(0, 0), (1, 1)], [False, False])
-    lives = {b.name: (b.first, b.last) for b in plan_arena(graph).buffers}
-    assert lives == {"0": (0, 0), "1": (0, 1), "2": (1, 1)}
+    lives = {b.tensor: (b.first, b.last) for b in plan_arena(graph).buffers}
+    assert lives == {0: (0, 0), 1: (0, 1), 2: (1, 1)}
 
 
 def test_the_built_in_model_fills_fifteen_kilobytes() -> None:

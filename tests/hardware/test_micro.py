@@ -11,8 +11,9 @@ from ai_edge_litert import schema_py_generated as schema
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from bqsearch import bank as banks
-from bqsearch.bank import KEEP, Moments, OptionBank
+from bqsearch.bank.build import OptionBank, build
+from bqsearch.bank.layer import KEEP
+from bqsearch.bank.weights import Moments
 from bqsearch.compress import CompressedModel, compress
 from bqsearch.exporters.tflm import export
 from bqsearch.graph import passes
@@ -24,7 +25,7 @@ from bqsearch.hardware.micro import MicroFootprint, raw_file
 from bqsearch.hardware.tflm import BOARD, WHEEL, loading, tail
 from bqsearch.importers.tflite import load
 from bqsearch.packing.decode_op import DECODE_OPERATOR, KINDS
-from bqsearch.plan import Choice
+from bqsearch.plan import Choice, Method, Prune
 from bqsearch.runtime import tflm
 from decoding import need_tflm
 from networks import Builder, newer_network, small_int8_network
@@ -113,7 +114,8 @@ def bank_of(graph: Graph) -> OptionBank:
         x.name: Moments(mean=np.zeros((1,) * len(x.shape)), variance=np.ones((1,) * len(x.shape)))
         for x in layers(graph)
     }
-    return banks.build(graph, flat, ["kmeans"], DECODE_OPERATOR)
+    prunes = [Prune(rule="std", amount=75)]
+    return build(graph, flat, ["kmeans", "kmeans_channel"], DECODE_OPERATOR, Method(), prunes)
 
 
 def model_of(make: Make, choices: Mapping[str, Choice]) -> CompressedModel:

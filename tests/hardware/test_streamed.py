@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bqsearch.bank import Moments, OptionBank, build
+from bqsearch.bank.build import OptionBank, build
+from bqsearch.bank.weights import Moments
 from bqsearch.compress import CompressedModel, compress
 from bqsearch.graph.ir import Graph
 from bqsearch.graph.ops import layers
@@ -13,7 +14,7 @@ from bqsearch.hardware.memory import plan_arena
 from bqsearch.hardware.streamed import StreamedFootprint, scratch_bytes
 from bqsearch.hardware.target import Target
 from bqsearch.packing.streams import STREAMS
-from bqsearch.plan import Choice
+from bqsearch.plan import Choice, Method, Prune
 from networks import Builder, newer_network, small_int8_network, small_uint8_network
 
 BOARD = Target(
@@ -37,7 +38,8 @@ BOARD = Target(
 
 def bank_of(graph: Graph) -> OptionBank:
     flat = {x.name: Moments(mean=np.zeros((1, 1)), variance=np.ones((1, 1))) for x in layers(graph)}
-    return build(graph, flat, ["kmeans"], STREAMS)
+    prunes = [Prune(rule="std", amount=75)]
+    return build(graph, flat, ["kmeans", "kmeans_channel"], STREAMS, Method(), prunes)
 
 
 def two_layers() -> Graph:

@@ -23,7 +23,6 @@ from bqsearch.hardware.tflm import (
     HeadPlan,
     aligned,
     loading,
-    lowest_gap,
     plan_head,
     standing,
     tail,
@@ -217,13 +216,6 @@ def test_a_mean_asks_for_sums_an_index_and_axes() -> None:
     assert kernel("MEAN").scratch(graph, graph.ops[0], 8) == (20, 16, 8)
     assert [b.nbytes for b in plan_head(graph).buffers if b.tensor is None] == [32, 16, 16]
     assert len(plan_head(replace(graph, ops=())).buffers) == 2
-
-
-def test_lowest_gap() -> None:
-    assert lowest_gap([], 8) == 0
-    assert lowest_gap([(16, 32)], 16) == 0
-    assert lowest_gap([(16, 32), (0, 8)], 9) == 32
-    assert lowest_gap([(0, 48), (16, 32), (64, 80)], 16) == 48
 
 
 def test_structs_are_padded_as_compilers_do() -> None:

@@ -1,5 +1,7 @@
 """The fields by hand against the generated code's: names, order, defaults and what each writes."""
 
+import math
+import struct
 from typing import Any
 
 import numpy as np
@@ -38,6 +40,20 @@ def test_names_and_defaults_are_the_schemas(options_type: str) -> None:
     defaults = vars(getattr(schema, f"{options_type}T")())
     assert {name: default for name, _, default in fields(options_type)} == defaults
     assert options.read(written(options_type, {}).root(), options_type, "here") == defaults
+
+
+FLOATS = [(kind, name) for kind in options.FIELDS for name, form, _ in options.FIELDS[kind] if form == "f"]
+
+
+@pytest.mark.parametrize(("options_type", "name"), FLOATS)
+def test_a_negative_zero_is_zero(options_type: str, name: str) -> None:
+    """FlatBuffers omit it as the default, so a file written again would have another fingerprint."""
+    plain = written(options_type, {name: 1.0})
+    (place,) = (i for i in range(len(plain.content)) if plain.content[i : i + 4] == struct.pack("<f", 1.0))
+    content = plain.content[:place] + struct.pack("<f", -0.0) + plain.content[place + 4 :]
+    found = options.read(Reader(content, "options").root(), options_type, "here")[name]
+    assert math.copysign(1.0, found) == 1.0
+    assert found == 0.0
 
 
 @pytest.mark.parametrize("options_type", options.FIELDS)

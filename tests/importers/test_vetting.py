@@ -17,9 +17,19 @@ def model(*layers: Any, **extra: Any) -> dict[str, Any]:
     return {"module": "keras", "class_name": "Sequential", "config": {"layers": list(layers)}, **extra}
 
 
+def passes(config: Any) -> bool:
+    try:
+        vetting.check_config(config)
+    except ModelError:
+        return False
+    return True
+
+
 def test_keras_own_layers_pass() -> None:
-    vetting.check_config(model({**LAYER, "registered_name": None}, {**LAYER, "registered_name": "Dense"}))
-    vetting.check_config({"class_name": "Functional", "config": {"layers": [{"class_name": "Conv2D"}]}})
+    assert passes(model({**LAYER, "registered_name": None}, {**LAYER, "registered_name": "Dense"}))
+    assert passes({"class_name": "Functional", "config": {"layers": [{"class_name": "Conv2D"}]}})
+    assert not passes(model({**LAYER, "registered_name": None}, {**LAYER, "registered_name": "Conv2D"}))
+    assert not passes({"class_name": "Functional", "config": {"layers": [{"class_name": "Conv9D"}]}})
 
 
 @pytest.mark.parametrize(
@@ -56,10 +66,13 @@ def test_what_is_no_model(config: Any) -> None:
 
 
 def test_depth_costs_no_stack() -> None:
-    deep: Any = {}
-    for _ in range(100_000):
-        deep = [deep]
-    vetting.check_config(model(deep))
+    def nested(part: Any) -> Any:
+        for _ in range(100_000):
+            part = [part]
+        return model(part)
+
+    assert passes(nested({}))
+    assert not passes(nested({"class_name": "Lambda"}))
 
 
 def archive(path: Path, **members: bytes) -> Path:
@@ -117,9 +130,15 @@ def test_data_in_other_files_is_refused(tmp_path: Path) -> None:
             vetting.check_keras_file(path)
 
 
-def test_a_soft_file_passes(tmp_path: Path) -> None:
+def test_a_soft_file_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     h5py = pytest.importorskip("h5py", reason="h5py, of the extra `keras`, is not installed")
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.attrs["model_config"] = json.dumps(model(LAYER))
         file.create_dataset("group/w", (4,), "f4")
+    monkeypatch.setattr(vetting, "MAX_WEIGHTS", 16)
     vetting.check_keras_file(tmp_path / "a.h5")
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert vetting.hdf5_config(file) == model(LAYER)
+    monkeypatch.setattr(vetting, "MAX_WEIGHTS", 15)
+    with pytest.raises(ModelError, match="holds more than"):
+        vetting.check_keras_file(tmp_path / "a.h5")

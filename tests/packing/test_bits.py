@@ -33,6 +33,7 @@ def test_most_significant_bit_comes_first_and_zeros_fill_the_last_byte() -> None
 @pytest.mark.parametrize(("symbols", "width"), [(1, 0), (2, 1), (3, 2), (4, 2), (5, 3), (128, 7), (129, 8), (256, 8)])
 def test_width_of_an_alphabet(symbols: int, width: int) -> None:
     assert bits.width_of(symbols) == width
+    assert bits.widths_of(np.array([symbols, 0])).tolist() == [width, 0]
 
 
 @settings(deadline=None)
@@ -44,13 +45,3 @@ def test_a_stream_of_another_length_is_refused(packable: tuple[Bytes, int], chan
     if len(wrong) != len(stream):
         with pytest.raises(CodecError, match=f"the stream has {len(wrong)} B"):
             bits.unpack(wrong, len(indices), width)
-
-
-def test_an_index_beyond_the_codebook_is_named() -> None:
-    with pytest.raises(CodecError, match="index 3 is outside of a codebook of 3 values"):
-        bits.look_up(np.array([9, 8, 7], np.uint8), np.array([0, 3, 2], np.uint8))
-
-
-def test_look_up_of_nothing_in_nothing() -> None:
-    empty = np.zeros(0, np.uint8)
-    assert bits.look_up(empty, empty).shape == (0,)

@@ -6,21 +6,25 @@ from itertools import count, cycle
 
 import numpy as np
 import pytest
+from packing.tensors import fibonacci
 
 from bqsearch.errors import CodecError
 from bqsearch.graph.decode import Encoded, insert_decode
 from bqsearch.graph.flatbuffer import serialize
 from bqsearch.graph.ir import Graph, Quantization
-from bqsearch.packing.container import Coded
+from bqsearch.packing.container import UNAVAILABLE, Coded, Symbols, Tally
 from bqsearch.packing.decode_op import DECODE_OPERATOR, HEADER, MAX_WINDOW, decode, encode, sizes
 from bqsearch.runtime import tflm
-from bqsearch.types import Array
-from decoding import encode as encode_all
+from bqsearch.types import Array, Bytes
 from decoding import need_tflm
 from networks import LINEAR, REACH, Builder
 
 CODES = np.array([100, 128, 200], np.uint8)  # -28, 0 and 72
 INDICES = np.array([1, 1, 2, 1, 0, 1, 1, 2, 1], np.uint8)
+ONE = Symbols(indices=INDICES, values=CODES[None], zero=1, zero_byte=128, inner=9)
+TWO = Symbols(
+    indices=INDICES[:8], values=np.array([[100, 128, 200], [1, 2, 3]], np.uint8), zero=-1, zero_byte=128, inner=4
+)
 GOLDEN = {  # of TensorFlow Lite Micro's own unit test, 64 symbols with an initial table of 8
     **{"m": "000", "a": "001", "j": "010", "o": "0110", "h": "0111", "d": "1000", "i": "10010", "f": "10011"},
     **{"c": "1010", "g": "101100", "l": "101101", "k": "10111", "e": "1100", "b": "1101", "p": "1110", "n": "1111"},
@@ -35,7 +39,7 @@ def test_sizes_by_hand() -> None:
     counts[0, 9] = 9
     counts[1, [0, 1, 2, 128]] = 8, 4, 2, 2
     counts[2, [0, 1, 128]] = 1, 1, 1
-    rows = sizes(counts, 128)
+    rows = sizes(Tally(counts=counts, zero=np.full(3, 128)))
     assert rows.symbols.tolist() == [1, 4, 3]
     assert rows.bytes_of("raw").tolist() == [9, 16, 3]
     assert rows.stream["packed"].tolist() == [2, 4, 1]
@@ -58,7 +62,7 @@ def test_sizes_by_hand() -> None:
 def test_bytes_by_hand(coding: str, header: str, table: str, stream: str) -> None:
     """2-bit indices 1 1 2 1 0 1 1 2 1; codewords 10, 0 and 11, entries 0x8000 | bits << 11 | code; a bit for each that
     is not 0."""
-    coded = encode(INDICES, CODES, coding, 128)
+    coded = encode(ONE, coding)
     stated = "" if coding == "raw" else header.ljust(2 * HEADER, "0")
     assert (coded.table.hex(), coded.stream.hex()) == (stated + table, stream)
 
@@ -68,12 +72,49 @@ def test_weights_lie_as_in_memory_and_all_codings_are_there() -> None:
     assert DECODE_OPERATOR.codings == ("raw", "packed", "huffman", "mask")
 
 
-@pytest.mark.parametrize("zero", [0, 100, 128, 200, 255])
+@pytest.mark.parametrize(("inner", "axis"), [(4, 0), (1, 3)])
+def test_tables_by_channel_by_hand(inner: int, axis: int) -> None:
+    """2-bit indices 1 1 2 1 0 1 1 2; the axis and the width, and the bytes from a table to the next."""
+    coded = encode(replace(TWO, inner=inner), "packed")
+    assert coded.table.hex() == f"0001000001{axis}203".ljust(2 * HEADER, "0") + "e40048" + "818283"
+    assert coded.stream.hex() == "5916"
+    values = [128, 128, 200, 128, 1, 2, 2, 3] if inner == 4 else [128, 2, 200, 2, 100, 2, 128, 3]
+    assert decode(coded).tolist() == values
+
+
+def test_sizes_of_many_codebooks_by_hand() -> None:
+    counts = np.array([[2, 4, 2], [1, 0, 1]], np.int64)
+    rows = sizes(Tally(counts=counts, zero=np.array([-1, 0]), groups=2))
+    assert rows.symbols.tolist() == [3, 3]
+    assert (rows.stream["packed"].tolist(), rows.table["packed"].tolist()) == ([2, UNAVAILABLE], [16 + 6, 16 + 6])
+    assert (rows.stream["mask"].tolist(), rows.table["mask"].tolist()) == ([1, 1], [16 + 8, 16 + 1])
+    assert rows.bytes_of("huffman").tolist() == [UNAVAILABLE] * 2
+
+
+@pytest.mark.parametrize(("at", "byte"), [(5, 0xF2), (5, 0x32), (6, 0), (6, 2), (6, 4)])
+def test_tables_of_another_axis_or_stride_are_refused(at: int, byte: int) -> None:
+    coded = encode(TWO, "packed")
+    header = bytearray(coded.table)
+    header[at] = byte
+    with pytest.raises(CodecError, match="do not fit 2 tables of 3 values"):
+        decode(replace(coded, table=bytes(header)))
+
+
+def test_huffman_serves_one_codebook_and_a_table_several_weights() -> None:
+    with pytest.raises(CodecError, match="a Huffman table serves all weights, not 2 groups"):
+        encode(TWO, "huffman")
+    with pytest.raises(CodecError, match="not 3 values in 2 tables for 2 weights"):
+        encode(replace(TWO, indices=np.array([0, 2], np.uint8), inner=1), "packed")
+    with pytest.raises(CodecError, match="a Huffman table serves all weights, not 2 groups"):
+        decode(replace(encode(ONE, "huffman"), groups=2))
+
+
+@pytest.mark.parametrize("zero", [-1, 0, 1, 2])
 def test_a_mask_leaves_out_what_stands_for_zero(zero: int) -> None:
-    coded = encode(INDICES, CODES, "mask", zero)
-    kept = CODES[INDICES][CODES[INDICES] != zero]
+    coded = encode(replace(ONE, zero=zero, zero_byte=int(CODES[zero])), "mask")
+    kept = CODES[INDICES][zero != INDICES]
     assert coded.table[HEADER:] == (kept ^ 128).astype(np.uint8).tobytes()
-    assert np.array_equal(decode(coded, zero), CODES[INDICES])
+    assert np.array_equal(decode(coded), CODES[INDICES])
 
 
 def golden_table(words: Mapping[str, int], window: int) -> list[int]:
@@ -107,14 +148,17 @@ def golden() -> Coded:
     bits = "".join(GOLDEN[letter] for letter in TEXT)
     words = -(-(len(bits) + 3) // 32)
     stream = int(bits.ljust(32 * words, "0"), 2).to_bytes(4 * words, "big")
-    return Coded(coding="huffman", count=len(TEXT), table=header + np.array(entries, "<u2").tobytes(), stream=stream)
+    table = header + np.array(entries, "<u2").tobytes()
+    return Coded(
+        coding="huffman", count=len(TEXT), groups=1, inner=len(TEXT), zero_byte=128, table=table, stream=stream
+    )
 
 
 def test_the_published_huffman_example_decodes() -> None:
     assert sum(0.5 ** len(word) for word in GOLDEN.values()) == 1
     assert set(TEXT) == set(GOLDEN)
     assert len(TEXT) == 64
-    decoded = decode(golden(), 128) ^ np.uint8(128)
+    decoded = decode(golden()) ^ np.uint8(128)
     assert decoded.tobytes().decode("ascii") == TEXT
 
 
@@ -141,7 +185,7 @@ def test_deep_codes_take_several_tables() -> None:
     counts = np.array([2 ** (30 - length) for length in lengths], np.int64)
     row = np.zeros((1, 256), np.int64)
     row[0, : len(counts)] = counts
-    stated = sizes(row, 255)
+    stated = sizes(Tally(counts=row, zero=np.array([255])))
     assert stated.stream["huffman"][0] == -(-int((counts * lengths).sum() + MAX_WINDOW - 1) // 32) * 4
     assert stated.table["huffman"][0] == HEADER + 2 * 2 * 30  # a bit at a time: two entries for each inner node
 
@@ -155,28 +199,29 @@ def test_deep_codes_take_several_tables() -> None:
         ({"table": bytes([1, 2]).ljust(HEADER, b"\0")}, "no decoder"),
         ({"table": bytes([1, 1]).ljust(HEADER, b"\0")}, "entry 0 is outside of a table of 0 entries"),
         ({"table": bytes([1, 1]).ljust(HEADER + 3, b"\0")}, "a Huffman table has entries of 2 B, not 3 B in all"),
-        ({"table": bytes([1, 1]).ljust(HEADER + 4, b"\0")}, "ends after 0 of 9 symbols"),  # it leads to itself
+        ({"table": bytes([1, 1]).ljust(HEADER + 4, b"\0")}, "ends before its last symbol"),  # it leads to itself
         ({"stream": bytes(5)}, "whole words of 4 B, not 5 B"),
-        ({"count": 100}, "the stream of 4 B ends after 32 of 100 symbols"),
-        ({"stream": b""}, "ends after 0 of 9 symbols"),
+        ({"count": 100}, "the stream of 4 B ends before 100 symbols"),
+        ({"stream": bytes(12)}, "9 symbols take 9 bits, but the stream has 96"),
+        ({"stream": b""}, "the stream of 0 B ends before 9 symbols"),
     ],
 )
 def test_malformed_huffman_is_refused(damage: dict, message: str) -> None:
-    coded = encode(np.zeros(9, np.uint8), CODES[:1], "huffman", 128)
+    coded = encode(replace(ONE, indices=np.zeros(9, np.uint8)), "huffman")
     with pytest.raises(CodecError, match=message):
-        decode(replace(coded, **damage), 128)
+        decode(replace(coded, **damage))
 
 
 def test_a_mask_that_keeps_another_number_is_refused() -> None:
-    coded = encode(INDICES, CODES, "mask", 128)
+    coded = encode(ONE, "mask")
     with pytest.raises(CodecError, match="the mask keeps 3 weights, but 2 are there"):
-        decode(replace(coded, table=coded.table[:-1]), 128)
+        decode(replace(coded, table=coded.table[:-1]))
 
 
 def test_a_packed_index_beyond_the_table_is_refused() -> None:
-    coded = encode(INDICES, CODES, "packed", 128)
+    coded = encode(ONE, "packed")
     with pytest.raises(CodecError, match="index 2 is outside of a codebook of 2 values"):
-        decode(replace(coded, table=coded.table[:-1]), 128)
+        decode(replace(coded, table=coded.table[:-1]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -279,15 +324,27 @@ def _joined(net: Builder, parts: list[int]) -> int:
     return net.op("CONCATENATION", parts, output, "ConcatenationOptions", axis=1)
 
 
-def fibonacci(symbols: int) -> list[int]:
-    counts = [1, 1]
-    while len(counts) < symbols:
-        counts.append(counts[-1] + counts[-2])
-    return counts
-
-
 def without_biases(graph: Graph) -> Graph:
     return replace(graph, ops=tuple(replace(op, inputs=op.inputs[:2]) for op in graph.ops))
+
+
+def encode_all(graph: Graph, codings: Mapping[int, str]) -> dict[int, Encoded]:
+    """Constants in coded form, by tensor index, with one codebook."""
+    encoded = {}
+    for tensor, coding in codings.items():
+        values, indices = np.unique(raw_bytes(graph, tensor), return_inverse=True)
+        zero = int(np.searchsorted(values, 128)) if 128 in values else -1
+        made = Symbols(indices=indices.astype(np.uint8), values=values[None], zero=zero, zero_byte=128, inner=1)
+        encoded[tensor] = in_file(encode(made, coding))
+    return encoded
+
+
+def raw_bytes(graph: Graph, tensor: int) -> Bytes:
+    return graph.tensors[tensor].data.reshape(-1).view(np.uint8) ^ np.uint8(128)
+
+
+def in_file(coded: Coded) -> Encoded:
+    return Encoded(stream=coded.stream, ancillary=coded.table)
 
 
 @pytest.mark.parametrize("coding", ["packed", "huffman", "mask"])
@@ -325,3 +382,34 @@ def test_the_interpreter_decodes_the_deepest_codes(symbols: int) -> None:
     outputs = tflm.run(serialize(graph), inputs)
     assert len(np.unique(outputs)) > 5
     assert np.array_equal(tflm.run(serialize(insert_decode(graph, coded)), inputs), outputs)
+
+
+def by_channel(graph: Graph, tensor: int, symbols: int, rng: np.random.Generator) -> Symbols:
+    """A codebook of random values for each channel, and random indices."""
+    of = graph.tensors[tensor]
+    inner = 1 if of.quantization.axis == 3 else of.size // of.shape[0]
+    groups = of.shape[of.quantization.axis]
+    values = rng.integers(0, 256, (groups, symbols)).astype(np.uint8)
+    indices = rng.permutation(np.resize(np.arange(symbols), of.size)).astype(np.uint8)
+    return Symbols(indices=indices, values=values, zero=-1, zero_byte=128, inner=inner)
+
+
+@pytest.mark.parametrize("coding", ["packed", "mask"])
+def test_the_interpreter_reads_a_table_for_each_channel(coding: str) -> None:
+    """Dense, convolution and depthwise layers, on both axes, of all widths of indices."""
+    need_tflm()
+    rng = np.random.default_rng(3)
+    counts = [2, 3, 4, 5, 8, 9, 16, 17, 32, 60, 100, 128]
+    shapes = [("dense", 7, 0), ("conv", 6, 3), ("depthwise", 4, 5)]
+    fields = {"per_channel": True, "coding": coding, "symbols": 9, "skew": 0.0}
+    made = [(Weights(kind=k, channels=c + n % 3, size=s, **fields), n) for n in counts for k, c, s in shapes]
+    graph, tensors = network([weights for weights, _ in made], 1)
+    pairs = zip(tensors, made, strict=True)
+    symbols = {t: by_channel(graph, t, min(n, graph.tensors[t].size), rng) for t, (_, n) in pairs}
+    codes = {t: (one.raw_bytes ^ np.uint8(128)).view(np.int8) for t, one in symbols.items()}
+    graph = graph.with_data({t: code.reshape(graph.tensors[t].shape) for t, code in codes.items()})
+    encoded = {t: in_file(encode(one, coding)) for t, one in symbols.items()}
+    inputs = np.random.default_rng(2).integers(-128, 128, (6, *SIDES, CHANNELS)).astype(np.int8)
+    outputs = tflm.run(serialize(graph), inputs)
+    assert (outputs != outputs[:1]).any(axis=0).mean() > 0.6
+    assert np.array_equal(tflm.run(serialize(insert_decode(graph, encoded), short_zero_points=True), inputs), outputs)

@@ -1,10 +1,12 @@
-"""Codes, codebooks and histograms."""
+"""Codes and histograms."""
 
 import numpy as np
 import pytest
 
-from bqsearch.quantizers.base import CODES, Codebook, Histogram, offset_codes, restore_codes
-from bqsearch.testing.quantizers import histogram_of
+from bqsearch.errors import ModelError
+from bqsearch.quantizers.base import CODES, LEVELS, Histogram, nearest_codes, offset_codes, restore_codes
+from bqsearch.quantizers.kmeans import QUANTIZER
+from bqsearch.testing.quantizers import histogram_of, stacked
 
 
 def test_codes_are_counted_from_the_lowest() -> None:
@@ -22,21 +24,43 @@ def test_every_code_comes_back(dtype: str) -> None:
     assert np.array_equal(restore_codes(offsets, dtype), codes)
 
 
-def test_used_codes_ascend() -> None:
-    assert histogram_of(np.array([9, 3, 9, 250], np.uint8)).used.tolist() == [3, 9, 250]
+def test_used_codes_are_those_that_occur() -> None:
+    used = histogram_of(np.array([9, 3, 9, 250], np.uint8)).used
+    assert used.shape == (1, CODES)
+    assert np.flatnonzero(used).tolist() == [3, 9, 250]
 
 
-def test_a_codebook_holds_only_what_occurs() -> None:
-    table = np.arange(CODES, dtype=np.uint8) // 100 * 100  # 0, 100, 200
-    counts = np.bincount([5, 7, 230], minlength=CODES)
-    codebook = Codebook.of(table, counts)
-    assert codebook.values.tolist() == [0, 200]
-    weights = np.array([[-128 + 5], [-128 + 230]], np.int8)
-    assert codebook.encode(weights).tolist() == [[0], [1]]
-    assert codebook.decode(np.array([[0], [1]], np.uint8), "int8").tolist() == [[-128], [72]]
+def test_real_values_are_steps_from_the_zero_code() -> None:
+    values = histogram_of(np.array([9], np.uint8), zero=100, scale=0.5).values
+    assert values.shape == (1, CODES)
+    assert values[0, [0, 100, 101, 255]].tolist() == [-50.0, 0.0, 0.5, 77.5]
+
+
+def test_nearest_codes() -> None:
+    histogram = stacked([histogram_of(np.array([9], np.uint8), zero=100, scale=scale) for scale in (0.5, 2.0, 0.0)])
+    values = np.zeros((3, 1, CODES))
+    values[:, 0, :4] = [0.0, 0.7, -1e9, 1e9]
+    codes = nearest_codes(values, histogram)
+    assert codes.dtype == np.uint8
+    assert codes[:, 0, :4].tolist() == [[100, 101, 0, 255], [100, 100, 0, 255], [100, 101, 0, 255]]
 
 
 def test_importance_is_summed_by_code() -> None:
     histogram = histogram_of(np.array([4, 4, 6], np.uint8), np.array([0.5, 2.0, 3.0]))
     assert isinstance(histogram, Histogram)
-    assert (histogram.counts[4], histogram.importance[4], histogram.importance[6]) == (2, 2.5, 3.0)
+    assert (histogram.counts[0, 4], histogram.importance[0, 4], histogram.importance[0, 6]) == (2, 2.5, 3.0)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -1.0])
+@pytest.mark.parametrize(("what", "cure"), [("importance", "calibration data"), ("scale", "quantization parameters")])
+def test_what_no_error_can_be_measured_with_is_refused(bad: float, what: str, cure: str) -> None:
+    fields = {"importance": np.ones((2, CODES)), "scale": np.ones(2)}
+    place = (1, 7) if what == "importance" else (1,)
+    fields[what][place] = bad
+    with pytest.raises(ModelError, match=f"{what}.* is {bad} at .*{cure}"):
+        Histogram(counts=np.ones((2, CODES), np.int64), zero=128, **fields)
+
+
+def test_no_scheme_has_a_price_unless_it_says_so() -> None:
+    histogram = stacked([histogram_of(np.array([4], np.uint8))] * 3)
+    assert np.array_equal(QUANTIZER.prices(histogram), np.zeros((3, len(LEVELS))))

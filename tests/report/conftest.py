@@ -51,6 +51,7 @@ def _choose(layers: list[dict[str, Any]], boldness: float, noise: random.Random)
         rows.append(
             {"name": layer["name"], "choice": name, "scheme": scheme, "levels": levels, "coding": coding}
             | {"bytes": count, "weights": layer["weights"], "bits_per_weight": round(8 * count / layer["weights"], 3)}
+            | {"entropy_bytes": round(0.9 * count, 1)}
         )
     return rows
 
@@ -170,6 +171,7 @@ def build_front(
     start = [
         {"choice": "int8", "scheme": "none", "levels": 256, "coding": "plain", "bits_per_weight": 8.0}
         | {"name": layer["name"], "bytes": layer["weights"], "weights": layer["weights"]}
+        | {"entropy_bytes": round(0.8 * layer["weights"], 1)}
         for layer in front["layers"]
     ]
     front["baseline"] = _holdout(_figures(start, 0.9886, 4_800, front["limits"]["ram_bytes"]), 0.9886, None)

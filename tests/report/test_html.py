@@ -186,6 +186,33 @@ def test_browser_renders_odd_fronts(make_front: FrontMaker, tmp_path: Path, kind
 
 
 @chromium
+def test_browser_gives_no_sign_to_zero(front: dict[str, Any], tmp_path: Path) -> None:
+    for point in front["points"]:
+        point |= {"drop_holdout": 0.0, "drop_interval": [-0.04, 0.04]}
+    (tmp_path / "report.html").write_text(report_html(front), encoding="utf-8")
+    page = Page(dumped(tmp_path / "report.html", tmp_path))
+    assert page.count("circle") >= 12
+    assert "0.00 (0.0 to 0.0)" in page.text
+    assert not re.search(r"[-\u2212]0(\.0*)?(?![\d.])", page.text)
+
+
+@chromium
+def test_browser_shows_layers_against_shannons_bound(front: dict[str, Any], tmp_path: Path) -> None:
+    chosen = next(point for point in front["points"] if point["id"] == front["recommended"])
+    chosen["layers"][0] |= {"bytes": 1_250, "entropy_bytes": 1_000.0}
+    chosen["layers"][1] |= {"entropy_bytes": 0.0}
+    del chosen["layers"][2]["entropy_bytes"]  # a run of an earlier version
+    (tmp_path / "report.html").write_text(report_html(front), encoding="utf-8")
+    text = dumped(tmp_path / "report.html", tmp_path)
+    page = Page(text)
+    hints = [a["title"] or "" for tag, a in page.elements if tag == "button" and "title" in a]
+    assert [hint.split(":")[0] for hint in hints] == ["Shannon"]
+    assert hints[0] in page.text, "for fingers, which do not hover"
+    rows = re.findall(r"<tr>.*?</tr>", text[text.index('id="layers"') :])[1:4]
+    assert [Page(row.split("</td>")[6]).text for row in rows] == ["1,000 (+25.0 %)", "0", "\u2013"]
+
+
+@chromium
 def test_browser_names_the_quality_everywhere(make_front: FrontMaker, tmp_path: Path) -> None:
     front = make_front(quality="fidelity")
     front["given"] = {

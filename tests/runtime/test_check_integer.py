@@ -16,7 +16,9 @@ from networks import small_float_network, small_int8_network
 
 
 def test_an_int8_network_passes() -> None:
-    check_integer(small_int8_network())
+    graph = small_int8_network()
+    check_integer(graph)
+    assert {graph.tensors[layer.weights].dtype for layer in layers(graph)} == {"int8"}
 
 
 @pytest.mark.parametrize("part", ["input", "output", "bias"])

@@ -85,3 +85,12 @@ def test_samples_of_another_shape_are_a_model_error(given: Graph) -> None:
 def test_real_values_that_are_none_are_a_model_error(given: Graph) -> None:
     with pytest.raises(ModelError, match="quantiz"):
         int8.quantize(given, np.full((2, 8, 8, 3), np.nan, np.float32))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_no_numbers_are_named(given: Graph, value: float) -> None:
+    weights = layers(given)[0].weights
+    spoiled = given.tensors[weights].data.copy()
+    spoiled.reshape(-1)[3] = value
+    with pytest.raises(ModelError, match=rf"constant '{given.tensors[weights].name}' .* NaN or infinite"):
+        int8.quantize(given.with_data({weights: spoiled}), random_inputs(given, 4))

@@ -1,18 +1,21 @@
 """Small problems for tests: a network and its own answers as labels, in files as a user would have them."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bqsearch.bank.build import OptionBank
 from bqsearch.graph.flatbuffer import serialize
 from bqsearch.graph.ir import Graph
-from bqsearch.plan import Plan
+from bqsearch.plan import Choice, Plan
 from bqsearch.runtime.litert import Runner
 from bqsearch.search import prepare
 from bqsearch.search.prepare import Problem
 from bqsearch.search.record import Record
+from bqsearch.search.space import Ladder, Space
 from bqsearch.search.spec import make_spec
 from networks import random_inputs, small_int8_network
 
@@ -38,8 +41,8 @@ def write_files(folder: Path, make: Callable[[int], Graph] = small_int8_network,
 
 
 def prepared(files: Mapping[str, str], **settings: Any) -> Problem:
-    """A problem on a board, hifive1 unless said otherwise."""
-    given = {"target": "hifive1", "trials": 40, "max_drop": 5.0, "calibration": 64, **files, **settings}
+    """A problem on a board, hifive1 unless said otherwise, and no polishing."""
+    given = {"target": "hifive1", "trials": 40, "polish": 0, "max_drop": 5.0, "calibration": 64, **files, **settings}
     return prepare.prepare(make_spec(given), lambda words: None)
 
 
@@ -54,7 +57,23 @@ def synthetic(plan: Plan, nbytes: int, spread: int) -> Record:
         plan=plan,
         values=(accuracy, float(nbytes), float(spread)) if fits else None,
         constraints={**limits, "drop": drop} if fits else limits,
-        metrics={"weight_bytes": nbytes, "flash_bytes": nbytes, **({"accuracy_search": accuracy} if fits else {})},
+        metrics={
+            **{"weight_bytes": nbytes, "flash_bytes": nbytes, "ram_bytes": spread},
+            **({"accuracy_search": accuracy} if fits else {}),
+        },
         drop_bound=drop + 1 if fits else None,
         seconds=0.25,
     )
+
+
+def two_rooms() -> Space:
+    """Three equal layers: rungs 0 to 9 have 100 to 55 bytes and need 1,000, 10 to 19 50 to 5 and 2,000 (of RAM)."""
+    steps = np.arange(20)
+    ladder = Ladder(
+        layer="",
+        choices=tuple(Choice(scheme="kmeans", levels=128 - n, coding="raw" if n < 10 else "packed") for n in range(20)),
+        nbytes=100 - 5 * steps,
+        distortion=1.3**steps,
+        ram=np.where(steps < 10, 1000, 2000),
+    )
+    return Space(bank=OptionBank(layers=()), ladders=tuple(replace(ladder, layer=name) for name in "abc"))

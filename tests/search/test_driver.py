@@ -131,6 +131,53 @@ def test_a_resumed_search_ends_where_an_uninterrupted_one_does(problem: Problem,
     assert heard == [*range(9), *range(33), *range(40)]  # earlier sessions' trials are told of again
 
 
+@pytest.fixture(scope="module")
+def polishing(files: dict[str, str]) -> Problem:
+    return prepared(files, trials=30, polish=6)
+
+
+def test_polishing_compresses_plans_of_before_once_more(polishing: Problem, tmp_path: Path) -> None:
+    found = search(polishing, tmp_path)
+    assert found.stopped == "trials"
+    assert [record.plan.successive for record in found.records] == [False] * 30 + [True] * 6
+    before = {record.plan.hash for record in found.records[:30]}
+    polished = found.records[30:]
+    assert len({record.plan.hash for record in polished}) == 6
+    for record in polished:
+        assert replace(record.plan, successive=False).hash in before
+        measured = polishing.measure(record.plan)
+        assert record.values == (measured.accuracy, measured.flash.total, measured.ram.total)
+
+
+@pytest.mark.parametrize("last", [27, 28, 29, 30, 31, 33])
+def test_a_search_that_is_stopped_before_or_while_it_polishes_goes_on(
+    polishing: Problem, tmp_path: Path, last: int
+) -> None:
+    whole, stop = search(polishing, tmp_path / "whole"), Event()
+
+    def on_trial(number: int, record: Record) -> None:
+        if number == last:
+            stop.set()
+
+    part = search(polishing, tmp_path / "part", on_trial, stop)
+    assert part.stopped == "interrupted"
+    assert len(part.records) < len(whole.records) == 36
+    assert timeless(search(polishing, tmp_path / "part")) == timeless(whole)
+
+
+def test_where_nothing_is_left_to_polish_the_search_goes_on(files: dict[str, str], tmp_path: Path) -> None:
+    """Trials are fewer here than the points of the sweep."""
+    records = search(prepared(files, trials=3, polish=50), tmp_path).records
+    assert len(records) == 53
+    assert not any(record.plan.successive for record in records[:3])
+    polished = {record.plan.hash: n for n, record in enumerate(records) if record.plan.successive}
+    assert len(polished) == sum(record.plan.successive for record in records) > 10
+    assert len({r.plan.hash for r in records[3:] if not r.plan.successive}) > 10
+    for n in polished.values():
+        before = [record.plan for record in records[:n]]
+        assert replace(records[n].plan, successive=False) in before
+
+
 def test_a_candidate_that_breaks_a_hard_limit_is_never_run(files: dict[str, str], tmp_path: Path) -> None:
     problem = prepared(files, max_flash=1)
     problem.measure(problem.bank.baseline)

@@ -161,6 +161,9 @@ def check_point(shown: dict[str, Any], point: front.Point, made: front.Front, de
     assert sum(shown["flash"].values()) == shown["flash_bytes"] == point.measured.flash.total
     assert sum(shown["ram"].values()) == shown["ram_bytes"] == point.measured.ram.total
     assert sum(layer["bytes"] for layer in shown["layers"]) == shown["weight_bytes"]
+    for layer, entry in zip(shown["layers"], point.measured.model.layers, strict=True):
+        assert layer["entropy_bytes"] == pytest.approx(entropy_bytes(entry.option.codes), abs=0.051)
+        assert layer["entropy_bytes"] <= entry.option.stream_bytes + 0.05
     assert shown["ratio"] == described["baseline"]["weight_bytes"] / shown["weight_bytes"]
     before = made.before[1]
     assert shown["accuracy_holdout"] == point.holdout.mean()
@@ -169,6 +172,12 @@ def check_point(shown: dict[str, Any], point: front.Point, made: front.Front, de
     lost, gained = int((before > point.holdout).sum()), int((point.holdout > before).sum())
     interval = bonett_price_interval(lost, gained, len(point.holdout))
     assert shown["drop_interval"] == [100 * interval[0], 100 * interval[1]]
+
+
+def entropy_bytes(codes: Array) -> float:
+    """Of codes one by one, from their shares."""
+    shares = np.unique(codes, return_counts=True)[1] / codes.size
+    return float(-(shares * np.log2(shares)).sum() * codes.size / 8)
 
 
 def codes_of(pixels: Array) -> Array:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,11 @@ Files = dict[str, str]
 
 CASES = [("int8", "hifive1"), ("uint8", "hifive1"), ("float", "hifive1"), ("normalized", "hifive1")]
 MICRO_CASES = [("int8", "nrf52840"), ("uint8", "nrf52840"), ("normalized", "nrf52840")]
+CHOICES = [
+    *["kmeans-8-huffman", "keep-256-raw", "binquant-16-packed", "uniform-32-huffman"],
+    *["entropy-9-huffman", "kmeans_channel-4-packed", "binquant-6-packed-halves0.4", "kmeans-16-mask-saliency50"],
+]
+SCHEMES = sorted({Choice.parse(text).scheme for text in CHOICES})
 
 
 @pytest.fixture(scope="module", params=[*CASES, *MICRO_CASES], ids="-".join)
@@ -39,17 +45,17 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         files["model"] = str(folder / "float.tflite")
         Path(files["model"]).write_bytes(serialize(small_float_network(0)))
     settings = {"normalize": [127.5, 127.5]} if kind == "normalized" else {}
-    return files, prepared(files, target=board, **settings)
+    return files, prepared(files, target=board, schemes=SCHEMES, **settings)
 
 
-def mixed(problem: Problem, bias_correction: bool = True) -> Plan:
-    texts = ["kmeans-8-huffman", "keep-256-raw", "binquant-16-packed", "uniform-32-huffman"]
-    choices = {name: Choice.parse(texts[i % 4]) for i, name in enumerate(problem.bank.by_name)}
-    return Plan(choices=choices, bias_correction=bias_correction)
+def mixed(problem: Problem, shift: int = 0) -> Plan:
+    """By shift all choices are made of some layer."""
+    choices = {name: Choice.parse(CHOICES[(i + shift) % 8]) for i, name in enumerate(problem.bank.by_name)}
+    return problem.bank.plan(choices)
 
 
-def written(problem: Problem, folder: Path) -> Path:
-    write_point(problem, problem.compress(mixed(problem)), folder)
+def written(problem: Problem, folder: Path, plan: Plan | None = None) -> Path:
+    write_point(problem, problem.compress(plan or mixed(problem)), folder)
     return folder
 
 
@@ -59,9 +65,14 @@ def again(file: PlanFile, files: Files, folder: Path, data: str | None = None) -
     return folder
 
 
-def test_apply_makes_the_same_bytes(case: tuple[Files, Problem], tmp_path: Path) -> None:
+@pytest.mark.parametrize("shift", [0, 4])
+@pytest.mark.parametrize("successive", [False, True])
+def test_apply_makes_the_same_bytes(case: tuple[Files, Problem], tmp_path: Path, shift: int, successive: bool) -> None:
     files, problem = case
-    first = written(problem, tmp_path / "first")
+    plan = replace(mixed(problem, shift), successive=successive)
+    assert plan.method.error_compensation
+    first = written(problem, tmp_path / "first", plan)
+    assert PlanFile.read(first / PLAN).plan == plan
     second = again(PlanFile.read(first / PLAN), files, tmp_path / "second")
     names = sorted(file_names(problem.cost.target.runtime).values())
     assert names == [MODEL, *([MICRO_MODEL] if problem.cost.target.name == "nrf52840" else []), PLAN]
@@ -139,7 +150,11 @@ def test_other_data_is_refused(case: tuple[Files, Problem], tmp_path: Path) -> N
 OTHER = {"tflm": "bqsearch", "bqsearch": "tflm"}
 TAMPERED: dict[str, Callable[[dict[str, Any]], Any]] = {
     "another choice": lambda v: v["layers"].update(stem="kmeans-4-huffman"),
-    "another correction": lambda v: v.update(bias_correction=False),
+    "another correction": lambda v: v["method"].update(bias_correction=False),
+    "another weighting": lambda v: v["method"].update(activation_weighting=False),
+    "another compensation": lambda v: v["method"].update(error_compensation=False),
+    "another order": lambda v: v.update(successive=True),
+    "another pruning": lambda v: v["layers"].update(stem="kmeans-8-huffman-std50"),
     "another seed": lambda v: v["recipe"].update(seed=4),
     "fewer calibration inputs": lambda v: v["recipe"].update(calibration=3),
     "another result": lambda v: v["sha256"]["files"].update({MODEL: "0" * 64}),
@@ -174,7 +189,13 @@ UNREADABLE: dict[str, Any] = {
     "an unknown runtime": {"runtime": "onnx"},
     "no recipe": {"recipe": None},
     "an odd recipe": {"recipe": {"model": 3}},
-    "another format": {"format": 2},
+    "another format": {"format": 3},
+    "the last format": {"format": 1},
+    "no method": {"method": None},
+    "an odd method": {"method": {"bias_correction": True}},
+    "no order": {"successive": None},
+    "an odd pruning": {"layers": {"stem": "kmeans-8-huffman-std5000"}},
+    "odd halves": {"layers": {"stem": "binquant-8-huffman-halves1"}},
     "odd layers": {"layers": {"stem": 3}},
 }
 

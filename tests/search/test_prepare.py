@@ -14,12 +14,13 @@ from bqsearch.errors import DatasetError, ModelError
 from bqsearch.graph.flatbuffer import serialize
 from bqsearch.graph.ir import Graph, Op
 from bqsearch.hardware import target
+from bqsearch.plan import Method
 from bqsearch.runtime import tflm
 from bqsearch.runtime.litert import Runner
 from bqsearch.search import prepare
 from bqsearch.search.prepare import Problem
 from decoding import need_tflm
-from networks import small_float_network, small_int8_network, small_uint8_network
+from networks import Builder, small_float_network, small_int8_network, small_uint8_network
 from search.problems import prepared, write_files
 
 Files = dict[str, str]
@@ -135,7 +136,7 @@ def test_both_runtimes_have_boards() -> None:
 @pytest.mark.parametrize("board", OWN)
 def test_uint8_stays_uint8_where_the_runtime_has_it(unsigned: Files, board: str) -> None:
     problem = prepared(unsigned, target=board)
-    assert {entry.dtype for entry in problem.bank.layers} == {"uint8"}
+    assert {entry.weights.dtype for entry in problem.bank.layers} == {"uint8"}
     assert (problem.graph.input.dtype, problem.graph.output.dtype) == ("uint8", "uint8")
     assert problem.given is None
     np.testing.assert_array_equal(problem.scorer.inputs, problem.data.search.x)
@@ -146,7 +147,7 @@ def test_uint8_stays_uint8_where_the_runtime_has_it(unsigned: Files, board: str)
 def test_uint8_becomes_int8_for_tensorflow_lite_micro(unsigned: Files, board: str) -> None:
     need_tflm()
     problem = prepared(unsigned, target=board)
-    assert {entry.dtype for entry in problem.bank.layers} == {"int8"}
+    assert {entry.weights.dtype for entry in problem.bank.layers} == {"int8"}
     assert (problem.graph.input.dtype, problem.graph.output.dtype) == ("int8", "int8")
     assert problem.given is not None
     assert problem.given.fingerprint == problem.source == small_uint8_network(0).fingerprint
@@ -169,15 +170,58 @@ def test_int8_is_searched_as_it_comes_on_every_board(files: Files) -> None:
     assert {entry.container.name for entry in micro.bank.layers} == {"tflm"}
 
 
+def floats(files: Files, folder: Path) -> Files:
+    (folder / "float.tflite").write_bytes(serialize(small_float_network(0)))
+    return {**files, "model": str(folder / "float.tflite")}
+
+
+def test_equalization_is_of_float_networks_before_they_are_int8(files: Files, tmp_path: Path) -> None:
+    given = {**floats(files, tmp_path), "normalize": "127.5,127.5"}
+    plain, equal = prepared(given), prepared(given, equalization=True)
+    assert plain.source == equal.source
+    assert plain.graph.fingerprint != equal.graph.fingerprint
+    assert (plain.fingerprint["equalization"], equal.fingerprint["equalization"]) == (False, True)
+    assert equal.given is not None
+    assert equal.given.fingerprint == equal.source
+    with pytest.raises(ModelError, match=r"this one has 8-bit weights: give its float file, or leave equalization out"):
+        prepared(files, equalization=True)
+
+
+def test_a_network_without_layers_to_equalize_is_refused(files: Files, tmp_path: Path) -> None:
+    net = Builder("float32")
+    image = net.activation("image", (1, 8, 8, 3))
+    graph = net.build([image], [net.softmax("softmax", net.dense("dense", net.mean("mean", image), 10))])
+    (tmp_path / "one.tflite").write_bytes(serialize(graph))
+    with pytest.raises(ModelError, match="no two layers of this model can be equalized: leave equalization out"):
+        prepared({**files, "model": str(tmp_path / "one.tflite")}, normalize="127.5,127.5", equalization=True)
+
+
+def test_the_bank_is_made_as_the_study_says(files: Files) -> None:
+    settings = {"schemes": "kmeans", "prune": "std", "activation_weighting": False, "calibration": 20}
+    problem = prepared(files, **settings)
+    assert problem.bank.method == problem.spec.method == Method(activation_weighting=False)
+    for entry in problem.bank.layers:
+        assert entry.method == problem.bank.method
+        assert entry.prunes == (None, *problem.spec.prunes)
+        assert set(entry.quantizers) == {"keep", "kmeans"}
+        assert entry.weights.covariance is not None
+        assert entry.compensated
+    uncompensated = prepared(files, error_compensation=False, **settings)
+    assert all(entry.weights.covariance is None for entry in uncompensated.bank.layers)
+    changed = {k for k, v in problem.fingerprint.items() if uncompensated.fingerprint[k] != v}
+    assert changed == {"error_compensation"}
+    told = {"prune": ["std"], "bias_correction": True, "activation_weighting": False, "error_compensation": True}
+    assert {key: problem.fingerprint[key] for key in told} == told
+
+
 @pytest.mark.parametrize("board", ["hifive1", "nrf52840"])
 def test_a_float_network_is_given_on_every_board(files: Files, tmp_path: Path, board: str) -> None:
     if board in MICROS:
         need_tflm()
-    (tmp_path / "float.tflite").write_bytes(serialize(small_float_network(0)))
-    problem = prepared({**files, "model": str(tmp_path / "float.tflite")}, target=board, normalize="127.5,127.5")
+    problem = prepared(floats(files, tmp_path), target=board, normalize="127.5,127.5")
     assert problem.given is not None
     assert problem.given.input.dtype == "float32"
-    assert {entry.dtype for entry in problem.bank.layers} == {"int8"}
+    assert {entry.weights.dtype for entry in problem.bank.layers} == {"int8"}
 
 
 def test_the_holdout_is_the_interpreters(files: Files) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bqsearch import bank as banks
-from bqsearch.bank import Moments, OptionBank
+from bqsearch.bank.build import OptionBank, build
+from bqsearch.bank.weights import Moments
 from bqsearch.compress import CompressedModel, compress
 from bqsearch.graph import passes
 from bqsearch.graph.flatbuffer import serialize
@@ -20,7 +20,7 @@ from bqsearch.hardware.micro import MicroFootprint, coded_file, decoders
 from bqsearch.hardware.tflm import WHEEL, tail
 from bqsearch.importers.tflite import load
 from bqsearch.packing.decode_op import DECODE_OPERATOR
-from bqsearch.plan import Choice
+from bqsearch.plan import Choice, Method
 from bqsearch.runtime import tflm
 from bqsearch.search import driver, front
 from bqsearch.search.prepare import Problem
@@ -47,7 +47,7 @@ def bank_of(graph: Graph) -> OptionBank:
         x.name: Moments(mean=np.zeros((1,) * len(x.shape)), variance=np.ones((1,) * len(x.shape)))
         for x in layers(graph)
     }
-    return banks.build(graph, flat, ["kmeans"], DECODE_OPERATOR)
+    return build(graph, flat, ["kmeans"], DECODE_OPERATOR, Method())
 
 
 def coded(graph: Graph, bank: OptionBank, names: set[str]) -> CompressedModel:

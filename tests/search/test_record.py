@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bqsearch.errors import StorageError
-from bqsearch.plan import Choice, Plan
+from bqsearch.plan import Choice, Method, Plan
 from bqsearch.search.record import Record
 
 RECORD = Record(
@@ -20,7 +20,16 @@ RECORD = Record(
 )
 
 
-@pytest.mark.parametrize("record", [RECORD, replace(RECORD, values=None, drop_bound=None)])
+OTHER_PLAN = Plan(
+    choices={"a": Choice.parse("binquant-6-raw-halves0.4"), "b": Choice.parse("entropy-16-mask-saliency50")},
+    method=Method(error_compensation=False),
+    successive=True,
+)
+
+
+@pytest.mark.parametrize(
+    "record", [RECORD, replace(RECORD, values=None, drop_bound=None), replace(RECORD, plan=OTHER_PLAN)]
+)
 def test_round_trip_through_json(record: Record) -> None:
     again = Record.from_json(json.loads(json.dumps(record.to_json())))
     assert again == record
@@ -50,7 +59,9 @@ MALFORMED = {
     "values that are none": changed(values=3),
     "a plan that is none": changed(plan=None),
     "a plan of another format": changed(plan={"format": 99}),
-    "a choice that is none": changed(plan={"format": 1, "bias_correction": True, "layers": {"a": "x"}}),
+    "a choice that is none": changed(plan={**RECORD.plan.to_json(), "layers": {"a": "x"}}),
+    "a method that is none": changed(plan={**RECORD.plan.to_json(), "method": {"bias_correction": True}}),
+    "a plan of the last format": changed(plan={"format": 1, "bias_correction": True, "layers": {"a": "keep-256-raw"}}),
     "no constraints": changed(constraints=None),
     "a constraint that is no number": changed(constraints={"ram": "x"}),
     "a bound that is no number": changed(drop_bound="x"),

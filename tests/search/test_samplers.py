@@ -9,14 +9,14 @@ from bqsearch import registry
 from bqsearch.search.prepare import Problem
 from bqsearch.search.samplers import LagrangeSampler
 from bqsearch.search.space import Space
-from search.problems import prepared, synthetic, write_files
+from search.problems import prepared, synthetic, two_rooms, write_files
 
 DIRECTIONS = ["maximize", "minimize", "minimize"]
 
 
 @pytest.fixture(scope="module")
 def problem(tmp_path_factory: pytest.TempPathFactory) -> Problem:
-    return prepared(write_files(tmp_path_factory.mktemp("samplers")))
+    return prepared(write_files(tmp_path_factory.mktemp("samplers")), error_compensation=False)
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +87,60 @@ def test_lagrange_goes_around_the_smallest_feasible_size(space: Space) -> None:
     assert (sizes <= high).mean() > 0.6
     assert ((sizes > 0.7 * low) & (sizes <= high)).mean() > 0.6
     assert len(set(sizes.tolist())) > 10
+
+
+ROOM, LARGEST = 1000, 300  # of `two_rooms`: the smaller RAM, and bytes of the finest plan in it
+COARSEST = 165
+
+
+def told(space: Space, rungs: list[int], ram: int, drop: float) -> optuna.trial.FrozenTrial:
+    """A trial of the same rung in every layer; `weight_bytes` leaves out what the board stores beside the weights."""
+    indices = np.array(rungs)
+    metrics = {"weight_bytes": int(space.sizes(indices)) // 3, "ram_bytes": ram}
+    return create_trial(
+        params=space.rungs(indices),
+        distributions=space.distributions,
+        values=[0.9, 1.0, 1.0],
+        user_attrs={"record": {"constraints": {"flash": -1.0, "ram": -1.0, "drop": drop}, "metrics": metrics}},
+    )
+
+
+def sizes_by_room(space: Space, trials: list[optuna.trial.FrozenTrial]) -> tuple[np.ndarray, np.ndarray]:
+    """Of proposals that the smaller RAM can hold, and of the others."""
+    proposals = []
+    for seed in range(160):
+        study = optuna.create_study(directions=DIRECTIONS, sampler=LagrangeSampler(seed, space))
+        study.add_trials(trials)
+        proposals.append(list(study.ask(space.distributions).params.values()))
+    plans = np.array(proposals)
+    ram = np.array([[ladder.ram[rung] for ladder, rung in zip(space.ladders, plan, strict=True)] for plan in plans])
+    tight, sizes = ram.max(axis=1) <= ROOM, space.sizes(plans)
+    return sizes[tight], sizes[~tight]
+
+
+def test_lagrange_goes_around_what_was_feasible_in_the_ram_that_it_keeps_to() -> None:
+    """A small plan that needs all RAM says nothing of the sizes that are feasible in half of it."""
+    space = two_rooms()
+    wide, held, lossy = [15, 15, 15], [4, 4, 4], [9, 9, 9]
+    trials = [told(space, wide, 2 * ROOM, 0.0), told(space, held, ROOM, 0.0), told(space, lossy, ROOM, 1.0)]
+    assert [int(space.sizes(np.array(rungs))) for rungs in (wide, held, lossy)] == [75, 240, COARSEST]
+    tight, free = sizes_by_room(space, trials)
+    low, high = np.array(LagrangeSampler.around) * 240
+    assert len(tight) >= 10
+    assert ((tight > 0.9 * low) & (tight <= high)).mean() > 0.8
+    assert (tight == COARSEST).mean() < 0.2
+    assert len(set(tight.tolist())) > 5
+    low, high = np.array(LagrangeSampler.around) * 75
+    assert ((free > 0.7 * low) & (free <= high)).mean() > 0.6
+
+
+def test_lagrange_goes_around_the_finest_plan_of_the_ram_where_none_was_feasible() -> None:
+    space = two_rooms()
+    trials = [told(space, [15, 15, 15], 2 * ROOM, 0.0), told(space, [9, 9, 9], ROOM, 1.0)]
+    tight, _ = sizes_by_room(space, trials)
+    assert len(tight) >= 10
+    assert (tight > 0.9 * LagrangeSampler.around[0] * LARGEST).mean() > 0.8
+    assert COARSEST < tight.min() <= tight.max() <= LARGEST
 
 
 def test_lagrange_has_the_whole_space_in_one_draw(space: Space) -> None:

@@ -5,7 +5,7 @@ from itertools import pairwise, product
 import numpy as np
 import pytest
 
-from bqsearch.bank import LayerBank
+from bqsearch.bank.layer import LayerBank
 from bqsearch.compress import CompressedModel
 from bqsearch.hardware.micro import decoders
 from bqsearch.plan import CODINGS, Choice
@@ -15,12 +15,18 @@ from decoding import need_tflm
 from search.problems import prepared, write_files
 
 
-@pytest.fixture(scope="module", params=["hifive1", "nrf52840"])
+@pytest.fixture(
+    scope="module",
+    params=product(["hifive1", "nrf52840"], [True, False]),
+    ids=lambda given: f"{given[0]}-{'compensated' if given[1] else 'mapped'}",
+)
 def problem(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Problem:
+    board, compensated = request.param
     files = write_files(tmp_path_factory.mktemp("space"))
-    if request.param == "nrf52840":
+    if board == "nrf52840":
         need_tflm()
-    return prepared(files, target=request.param, schemes=["kmeans", "uniform"])
+    settings = {"schemes": ["kmeans", "uniform"], "error_compensation": compensated}
+    return prepared(files, target=board, prune=["std"] if compensated else [], **settings)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +79,8 @@ def test_no_choice_of_the_bank_undercuts_a_rung(problem: Problem, space: Space) 
 def test_rungs_are_priced_as_bank_and_board_do(problem: Problem, space: Space) -> None:
     for entry, ladder in zip(problem.bank.layers, space.ladders, strict=True):
         for choice, nbytes, distortion in zip(ladder.choices, ladder.nbytes, ladder.distortion, strict=True):
-            assert (stored(problem, entry, choice), entry.option(choice).distortion) == (nbytes, distortion)
+            assert stored(problem, entry, choice) == nbytes
+            assert entry.option(choice).distortion == pytest.approx(distortion, rel=1e-12)
 
 
 def random_plans(space: Space, count: int) -> list[np.ndarray]:

@@ -1,5 +1,6 @@
 """Studies: names, types, sizes and ranges are checked, and the message names what is near."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from bqsearch import registry
 from bqsearch.errors import StudyError, UnknownNameError
 from bqsearch.hardware import target
 from bqsearch.importers import files
+from bqsearch.plan import Method, Prune
 from bqsearch.search import spec
 from bqsearch.search.spec import StudySpec, make_recipe, make_spec, parse_bytes
 
@@ -108,9 +110,13 @@ def test_defaults() -> None:
     made = make_spec(LEAST)
     assert made == StudySpec(name="mobilenet_v2-hifive1", **LEAST)
     assert (made.sampler, made.trials, made.max_drop, made.seed) == ("lagrange", 200, 1.0, 0)
+    assert made.all_trials == made.trials + made.polish > made.trials
     assert (made.objectives, made.classes) == (None, None)
-    assert made.schemes == spec.SCHEMES
-    assert set(spec.SCHEMES) == set(registry.names("scheme"))
+    assert made.schemes == spec.SCHEMES == ("keep", "entropy", "kmeans")
+    assert set(spec.SCHEMES) < set(registry.names("scheme"))
+    assert (made.prune, made.prunes) == ((), ())
+    assert made.method == Method(bias_correction=True, activation_weighting=True, error_compensation=True)
+    assert made.equalization is False
 
 
 def test_none_leaves_a_default() -> None:
@@ -188,9 +194,16 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "truth for a count": ({"seed": True}, r"seed cannot be True \(bool\)"),
     "text for a number": ({"max_drop": "1"}, r"max_drop cannot be '1'"),
     "number for a text": ({"sampler": 3}, r"sampler cannot be 3 \(int\)"),
-    "number for a truth": ({"bias_correction": 1}, r"bias_correction cannot be 1"),
+    "number for a truth": ({"bias_correction": 1}, r"bias_correction cannot be 1 \(int\)"),
+    "text for a truth": ({"activation_weighting": "yes"}, r"activation_weighting cannot be 'yes' \(str\)"),
+    "another number for a truth": ({"error_compensation": 0}, r"error_compensation cannot be 0 \(int\)"),
+    "a fraction for a truth": ({"equalization": 0.0}, r"equalization cannot be 0.0 \(float\)"),
+    "truth for a list": ({"prune": True}, r"prune cannot be True \(bool\)"),
+    "an amount for a rule": ({"prune": ["std", 50]}, r"prune cannot be \['std', 50\]"),
     "list of numbers": ({"objectives": [1, 2]}, r"objectives cannot be \[1, 2\]"),
     "no trials": ({"trials": 0}, "trials must be at least 1 trials, not 0"),
+    "negative polishing": ({"polish": -1}, "polish must be at least 0 trials, not -1"),
+    "truth for polishing": ({"polish": True}, r"polish cannot be True \(bool\)"),
     "negative drop": ({"max_drop": -0.1}, "max_drop must be from 0 to 100 percentage points, not -0.1"),
     "drop of more than all": ({"max_drop": 101}, "max_drop must be from 0 to 100"),
     "drop that is none": ({"max_drop": float("nan")}, "max_drop must be from 0 to 100 percentage points, not nan"),
@@ -228,6 +241,12 @@ def test_wrong_values_are_named(case: str) -> None:
         ("objectives", ["accuracy", "flsh"], "unknown objective 'flsh'.*Did you mean 'flash'"),
         ("schemes", ["kmean"], "unknown scheme 'kmean'.*Did you mean 'kmeans'"),
         ("sampler", "nsga", "unknown sampler 'nsga'.*Did you mean 'nsga2'"),
+        (
+            "prune",
+            "std,percent",
+            "unknown rule of pruning 'percent'; known: percentile, saliency, std.*Did you mean 'percentile'",
+        ),
+        ("prune", ["magnitude"], "unknown rule of pruning 'magnitude'; known: percentile, saliency, std"),
     ],
 )
 def test_unknown_names_get_the_nearest(key: str, value: Any, message: str) -> None:
@@ -253,15 +272,44 @@ def test_recipe_round_trip() -> None:
     made = make_spec({**LEAST, "normalize": "1,2", "seed": 5, "classes": "b,a"}).recipe
     plain = {"model": "mobilenet_v2", "data": None, "normalize": [1.0, 2.0], "seed": 5, "calibration": 256}
     plain |= {"classes": ["b", "a"], "labels": True}
-    assert make_recipe({**plain, "bias_correction": True}) == made
-    with pytest.raises(StudyError, match="the recipe has no 'bias_correction'"):
+    assert make_recipe({**plain, "equalization": False}) == made
+    assert make_recipe({**plain, "equalization": True}) == replace(made, equalization=True)
+    with pytest.raises(StudyError, match="the recipe has no 'equalization'"):
         make_recipe(plain)
+    with pytest.raises(StudyError, match="equalization cannot be 1"):
+        make_recipe({**plain, "equalization": 1})
     with pytest.raises(StudyError, match="seed cannot be"):
-        make_recipe({**plain, "bias_correction": True, "seed": "5"})
+        make_recipe({**plain, "equalization": False, "seed": "5"})
     with pytest.raises(StudyError, match="labels cannot be 1"):
-        make_recipe({**plain, "bias_correction": True, "labels": 1})
-    unlabeled = make_recipe({**plain, "bias_correction": True, "labels": False, "classes": None})
+        make_recipe({**plain, "equalization": False, "labels": 1})
+    unlabeled = make_recipe({**plain, "equalization": False, "labels": False, "classes": None})
     assert unlabeled == make_spec({**LEAST, "normalize": "1,2", "seed": 5, "objectives": "fidelity,flash"}).recipe
+
+
+SWITCHES = ["bias_correction", "activation_weighting", "error_compensation"]
+
+
+@pytest.mark.parametrize("switch", SWITCHES)
+def test_the_method_is_made_of_its_switches(switch: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(f'model = "mobilenet_v2"\ntarget = "hifive1"\n{switch} = false\nequalization = true\n')
+    made = make_spec(spec.read_study(str(path)))
+    assert made.method == replace(Method(), **{switch: False})
+    assert made.recipe.equalization is True
+    assert make_spec(LEAST).recipe.equalization is False
+
+
+@pytest.mark.parametrize(
+    ("rules", "amounts"),
+    [
+        ("std", [("std", a) for a in (25, 50, 75, 100, 125, 150, 175, 200)]),
+        (["saliency"], [("saliency", a) for a in range(10, 100, 10)]),
+        ("percentile,saliency", [(rule, a) for rule in ("percentile", "saliency") for a in range(10, 100, 10)]),
+    ],
+)
+def test_a_rule_of_pruning_stands_for_its_amounts(rules: str | list[str], amounts: list[tuple[str, int]]) -> None:
+    made = make_spec({**LEAST, "prune": rules})
+    assert made.prunes == tuple(Prune(rule=rule, amount=amount) for rule, amount in amounts)
 
 
 @pytest.mark.parametrize(

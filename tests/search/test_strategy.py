@@ -30,7 +30,8 @@ def space(problem: Problem) -> Space:
 
 
 def strategy(space: Space, sampler: str, finished: Sequence[FrozenTrial] = (), seed: int = 3) -> OptunaStrategy:
-    return OptunaStrategy(space=space, sampler=sampler, seed=seed, directions=DIRECTIONS, finished=finished)
+    told = {"directions": DIRECTIONS, "trials": TRIALS, "max_drop": 5.0, "finished": finished}
+    return OptunaStrategy(space=space, sampler=sampler, seed=seed, **told)
 
 
 def answer(problem: Problem, plan: Plan) -> Record:
@@ -75,6 +76,30 @@ def test_a_resumed_search_proposes_what_an_uninterrupted_one_would(
     assert plans == whole
     stored = [record_of(trial) for trial in new_store(path).finished()]
     assert stored == [answer(problem, plan) for plan in whole]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_generations_are_the_same_wherever_a_search_is_stopped(
+    problem: Problem, space: Space, seed: int, tmp_path: Path
+) -> None:
+    """NSGA-II notes a trial's generation when it proposes it, and selects parents when the next generation begins."""
+    whole = go_on(problem, strategy(space, "nsga2", seed=seed), TRIALS)
+    path, plans = tmp_path / "trials.journal", []
+    for count in (
+        41,
+        1,
+        1,
+        1,
+        1,
+        1,
+        1,
+        1,
+        1,
+        TRIALS - 49,
+    ):  # a tenth of the trials has no values; 40 begin a generation
+        store = new_store(path)
+        plans += go_on(problem, strategy(space, "nsga2", store.finished(), seed), count, store)
+    assert plans == whole
 
 
 @pytest.mark.parametrize("sampler", ["lagrange", "nsga2", "random", "tpe"])

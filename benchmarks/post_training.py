@@ -1,0 +1,175 @@
+"""Bytes of weights that the published networks need after compression without training, against the bars of the field.
+
+    python benchmarks/post_training.py [--only WORD] [--table]
+
+Each row is a `bqsearch run` on a board with room for any network, for accuracy and flash: calibrated and searched on
+the training split (or on one half of a set that has one split only). There half of the points may be lost that may be
+on the named data, or four inputs where that is more, since fewer are noise. The plan with the fewest bytes of weights
+that keeps that is then scored once on the named data. Networks and data are looked for where BQSEARCH_MODELS and
+BQSEARCH_DATA say; runs are resumed, and kept in `runs/post_training`. The table goes into README.md.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from paste import markdown, paste
+
+HEADINGS = ["network", "bar", "weights B", "baseline %", "scored %", "lost (95 %)", "reached"]
+RUNS = Path("runs/post_training")
+BOARD = Path(__file__).parent / "roomy.toml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bar:
+    """What is to be reached.
+
+    Attributes:
+        name: Of the row and its run.
+        model: File.
+        data: File or folder.
+        searched: Inputs that are searched on.
+        nbytes: Of weights and all that their decoder needs.
+        lost: Percentage points that may be lost against the baseline on the named data.
+        reference: Whose figure the bar is.
+        classes: The data's classes in the order of the network's outputs.
+        trials: Of the sampler.
+        polish: Trials of polishing.
+    """
+
+    name: str
+    model: str
+    data: str
+    searched: int
+    nbytes: int
+    lost: float
+    reference: str = "at most 1 point lost"
+    classes: str | None = None
+    trials: int = 200
+    polish: int = 24
+
+    @property
+    def allowed(self) -> float:
+        """Points that may be lost on the search split."""
+        return min(self.lost, max(self.lost / 2, 100 * 4 / self.searched))
+
+
+_V2, _V1 = "mobilenet_v2_1.0_224_uint8.tflite", "mobilenet_v1_1.0_224_uint8.tflite"
+_PERSON, _SPEECH = "person_detect_uint8.tflite", "micro_speech_uint8.tflite"
+_SHOWN = "person,no_person"
+BARS = (
+    Bar(name="kws", model="kws_ds_cnn_int8.tflite", data="keywords_mfcc.npz", searched=500, nbytes=9_000, lost=1.0),
+    Bar(name="micro_speech", model=_SPEECH, data="micro_speech.npz", searched=409, nbytes=3_000, lost=1.0),
+    Bar(name="resnet8", model="resnet8_int8.tflite", data="cifar10.npz", searched=5000, nbytes=32_000, lost=1.0),
+    Bar(
+        name="resnet8_85",
+        model="resnet8_int8.tflite",
+        data="cifar10.npz",
+        searched=5000,
+        nbytes=27_000,
+        lost=2.52,
+        reference="at least 85 %",
+    ),
+    Bar(name="person", model=_PERSON, data="person/test", searched=127, nbytes=75_000, lost=1.0, classes=_SHOWN),
+    Bar(
+        name="person_published",
+        model=_PERSON,
+        data="person/test",
+        searched=127,
+        nbytes=55_000,
+        lost=3.55,
+        reference="Bin & Quant, 57,839 B: 81.10 %",
+        classes=_SHOWN,
+    ),
+    Bar(name="mobilenet_v2", model=_V2, data="imagenet", searched=500, nbytes=1_400_000, lost=1.0, trials=60, polish=0),
+    Bar(
+        name="mobilenet_v2_published",
+        model=_V2,
+        data="imagenet",
+        searched=500,
+        nbytes=1_200_000,
+        lost=3.69,
+        reference="Bin & Quant, 2,241,087 B: 74.31 %",
+        trials=60,
+        polish=0,
+    ),
+    Bar(name="mobilenet_v1", model=_V1, data="imagenet", searched=500, nbytes=1_900_000, lost=1.0, trials=60, polish=0),
+    Bar(
+        name="inception_v1",
+        model="inception_v1_int8.tflite",
+        data="imagenet",
+        searched=500,
+        nbytes=2_300_000,
+        lost=1.0,
+        trials=40,
+        polish=0,
+    ),
+)
+
+
+def main() -> None:
+    """Run what is not there, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", default="", metavar="WORD", help="rows whose names hold this")
+    parser.add_argument("--table", action="store_true", help="run nothing, only write the table of what is finished")
+    options = parser.parse_args()
+    if not options.table:
+        for bar in (bar for bar in BARS if options.only in bar.name):
+            run(bar)
+    finished = [bar for bar in BARS if (RUNS / bar.name / "front.json").exists()]
+    paste("post_training", "make post-training", markdown(HEADINGS, [row(bar) for bar in finished]))
+
+
+def run(bar: Bar) -> None:
+    """One search, unless it is done."""
+    folder = RUNS / bar.name
+    if (folder / "front.json").exists():
+        return
+    models, data = (os.environ[f"BQSEARCH_{what}"] for what in ("MODELS", "DATA"))
+    settings = {
+        "model": f"{models}/{bar.model}",
+        "data": f"{data}/{bar.data}",
+        "target": str(BOARD),
+        "objectives": "accuracy,flash",
+        "max-drop": f"{bar.allowed:.3f}",
+        "calibration": "512",
+        "trials": str(bar.trials),
+        "polish": str(bar.polish),
+        "tracking-uri": "none",
+        "out": str(folder),
+        **({} if bar.classes is None else {"classes": bar.classes}),
+    }
+    given = [part for key, value in settings.items() for part in (f"--{key}", value)]
+    resume = ["--resume"] if folder.exists() else []
+    print(f"{bar.name}: searching", flush=True)
+    subprocess.run([sys.executable, "-m", "bqsearch", "run", *given, *resume], check=True)
+
+
+def row(bar: Bar) -> list[str]:
+    """The smallest point of a finished run."""
+    front = json.loads((RUNS / bar.name / "front.json").read_text("utf-8"))
+    baseline = 100 * front["baseline"]["accuracy_holdout"]
+    goal = f"{bar.reference}, {bar.nbytes:,} B"
+    if not front["points"]:
+        return [f"`{bar.name}`", goal, "none", f"{baseline:.2f}", "", "", "no"]
+    point: dict[str, Any] = min(front["points"], key=lambda p: p["weight_bytes"])
+    low, high = point["drop_interval"]
+    reached = point["weight_bytes"] <= bar.nbytes and point["drop_holdout"] <= bar.lost
+    return [
+        f"`{bar.name}`",
+        goal,
+        f"{point['weight_bytes']:,}",
+        f"{baseline:.2f}",
+        f"{100 * point['accuracy_holdout']:.2f}",
+        f"{point['drop_holdout']:.2f} ({low:.1f} to {high:.1f})",
+        "yes" if reached else "no",
+    ]
+
+
+if __name__ == "__main__":
+    main()
