@@ -26,6 +26,7 @@ from typing import Any, Protocol
 import numpy as np
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
+from bqsearch.errors import ModelError
 from bqsearch.types import Array, Bytes, Floats, Ints
 
 _BLOCK = 16  # columns whose errors reach the rest in one product
@@ -42,8 +43,8 @@ class Factor:
     Attributes:
         order: `(1 or channels, columns)` the order in which columns are assigned; all else is in that order.
         upper: `(columns, columns, 1 or channels)`: V.
-        growth: `(columns, 1 or channels)` squared error of the output for one of a column, its own and what remains.
-        damping: `(1 or channels,)` what was added to all variances.
+        growth: `(columns, 1 or channels)`.
+        damping: `(1 or channels,)` what was added to all variances before.
     """
 
     order: Ints
@@ -83,7 +84,13 @@ class Assigned:
 
 
 def factorize(covariance: Floats) -> Factor:
-    """Prepare a positive semidefinite covariance, `(columns, columns)` or `(channels, columns, columns)`."""
+    """Prepare a positive semidefinite covariance, `(columns, columns)` or `(channels, columns, columns)`.
+
+    Raises:
+        ModelError: It is infinite or not a number.
+    """
+    if not np.isfinite(covariance).all():
+        raise ModelError("a covariance of inputs is infinite or not a number: look for such values in the data")
     stacked = covariance if covariance.ndim == 3 else covariance[None]
     order = np.argsort(-np.diagonal(stacked, axis1=1, axis2=2), axis=1, kind="stable")
     backwards = order[:, ::-1]
@@ -108,12 +115,19 @@ def _cholesky(matrices: Floats) -> tuple[Floats, Floats]:
     mean = np.diagonal(matrices, axis1=1, axis2=2).mean(axis=1)
     damping: Floats = np.where(mean > 0, _DAMPING * mean, 1.0)
     while True:
+        damped = matrices + damping[:, None, None] * np.eye(matrices.shape[1])
         try:
-            lower = np.linalg.cholesky(matrices + damping[:, None, None] * np.eye(matrices.shape[1]))
-            return lower.astype(np.float64), damping
+            return np.linalg.cholesky(damped).astype(np.float64), damping
         except np.linalg.LinAlgError:
-            least = np.linalg.eigvalsh(matrices)[:, 0]
-            damping = np.where(least + damping > 0, damping, 10 * damping)
+            damping = np.where([_is_definite(matrix) for matrix in damped], damping, 10 * damping)
+
+
+def _is_definite(matrix: Floats) -> bool:
+    try:
+        np.linalg.cholesky(matrix)
+    except np.linalg.LinAlgError:
+        return False
+    return True
 
 
 def compensate(weights: Floats, factor: Factor, codebooks: Sequence[Levels], zero: int = 0) -> list[Assigned]:
@@ -164,22 +178,26 @@ class _Pick(Protocol):
 
 
 def _assign(weights: Floats, factor: Factor, codebooks: Sequence[Levels], zero: int) -> list[Assigned]:
-    """In step. Arrays are `(books, columns, channels)`, columns in the factor's order.
+    """Codebooks of a kind, in step."""
+    order = np.broadcast_to(factor.order, weights.shape)
+    target = np.ascontiguousarray(np.take_along_axis(weights, order, axis=1).T)
+    pick: _Pick = _Cheapest(codebooks, factor) if codebooks[0].price.any() else _Nearest(codebooks)
+    codes = np.empty((len(codebooks), *target.shape), np.uint8)
+    lost = _walk(target, factor, pick, _pruned(codebooks, order), zero, codes)
+    return [Assigned(codes=_restored(own, order), lost=error) for own, error in zip(codes, lost, strict=True)]
+
+
+def _walk(target: Floats, factor: Factor, pick: _Pick, pruned: Array | None, zero: int, codes: Bytes) -> Floats:
+    """Fill `codes`, `(books, columns, channels)`, column by column in the factor's order; errors of the outputs.
 
     Each book has matrix products of its own, of the same shape in any company, so that all are rounded alike.
     """
-    order = np.broadcast_to(factor.order, weights.shape)
-    target = np.ascontiguousarray(np.take_along_axis(weights, order, axis=1).T)
-    pruned = _pruned(codebooks, order)
-    pick: _Pick = _Cheapest(codebooks, factor) if codebooks[0].price.any() else _Nearest(codebooks)
-    codes = np.empty((len(codebooks), *target.shape), np.uint8)
-    errors = np.empty(codes.shape)
-    lost = np.zeros((len(codebooks), len(weights)))
+    errors, lost = np.empty(codes.shape), np.zeros((len(codes), codes.shape[2]))
     count, shared = len(target), factor.upper.shape[2] == 1
     block = _BLOCK if shared else count
     for start in range(0, count, block):
         end = min(start + block, count)
-        moved = np.repeat(target[None, start:end], len(codebooks), axis=0)
+        moved = np.repeat(target[None, start:end], len(codes), axis=0)
         if start:
             moved += np.matmul(factor.upper[:start, start:end, 0].T, errors[:, :start])
         for column in range(start, end):
@@ -189,8 +207,7 @@ def _assign(weights: Floats, factor: Factor, codebooks: Sequence[Levels], zero: 
             codes[:, column], errors[:, column] = found, target[column] - found
             moved[:, column - start + 1 :] += factor.upper[column, column + 1 : end] * errors[:, column, None]
         lost += (factor.growth[start:end] * (moved - codes[:, start:end]) ** 2).sum(axis=1)
-    lost -= factor.damping * (errors**2).sum(axis=1)
-    return [Assigned(codes=_restored(c, order), lost=np.maximum(a, 0.0)) for c, a in zip(codes, lost, strict=True)]
+    return np.maximum(lost - factor.damping * (errors**2).sum(axis=1), 0.0)
 
 
 def _pruned(codebooks: Sequence[Levels], order: Ints) -> Array | None:

@@ -42,6 +42,12 @@ def refused(bqsearch: Bqsearch, *arguments: str | Path) -> str:
         (["--model", "mobilenet_v2", "--target", "hifive1", "--max-flash", "lots"], ["'lots'", "64K"]),
         (["--model", "mobilenet_v2", "--target", "hifive1", "--max-drop", "-1"], ["max_drop", "from 0 to 100"]),
         (["--model", "mobilenet_v2", "--target", "hifive1", "--trials", "0"], ["trials", "at least 1"]),
+        (["--model", "mobilenet_v2", "--target", "hifive1", "--polish", "-1"], ["polish", "at least 0"]),
+        (["--model", "mobilenet_v2", "--target", "hifive1", "--schemes", "kmean"], ["Did you mean 'kmeans'?"]),
+        (
+            ["--model", "mobilenet_v2", "--target", "hifive1", "--prune", "std,magnitude"],
+            ["'magnitude'", "percentile, saliency, std"],
+        ),
         (["--target", "hifive1"], ["no model given", "--model"]),
         (["--model", "mobilenet_v2"], ["no target given", "--target"]),
         (["--study", "mobilenet_v2-hifive"], ["'mobilenet_v2-hifive'", "Did you mean 'mobilenet_v2-hifive1'?"]),

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from bqsearch.errors import ModelError
 from bqsearch.quantizers import compensate as module
 from bqsearch.quantizers.compensate import Assigned, Levels, compensate, factorize
 from bqsearch.types import Array, Bytes, Floats
@@ -282,6 +283,8 @@ SINGULAR = {
     "huge": np.full((4, 4), 1e12),
     "rounded below zero": np.diag([-1e-9, -3e-9, 2e-9, 0.0]),
     "more rounded off than is left": np.diag([-0.5, 1.0, 0.0, 0.0]) + 1e-3,
+    "singular but for rounding": np.array([[1.0, 1, 0, 0], [1, 1 - 2e-16, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]),
+    "less than nothing": -np.eye(4) - 3.0,
     "not of any inputs": np.array([[1.0, 2, 2, 2], [2, 1, 2, 2], [2, 2, 1, 2], [2, 2, 2, 1]]),
 }
 
@@ -300,6 +303,15 @@ def test_any_covariance_gives_a_defined_result(name: str, price: float) -> None:
         assert np.isin(made.codes, levels.values).all()
         assert np.isfinite(made.lost).all()
         assert (made.lost >= 0).all()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_covariance_that_is_no_number_is_refused(value: float) -> None:
+    covariance = np.eye(3)
+    covariance[0, 1] = value
+    for bad in (covariance, np.stack([np.eye(3), covariance])):
+        with pytest.raises(ModelError, match="infinite or not a number"):
+            factorize(bad)
 
 
 def test_one_bad_covariance_leaves_the_other_channels_alone() -> None:
