@@ -148,8 +148,8 @@ def test_a_file_model_with_one_split_says_that_it_was_halved(
 ) -> None:
     need_tflm()
     folder = tmp_path / "file"
-    options = ["--data", one_split, "--normalize", "0,255", "--trials", "3", "--tracking-uri", "none", "--out", folder]
-    done = bqsearch("run", "--model", int8_model, "--target", "stm32f746", *options)
+    options = ["--data", one_split, "--normalize", "0,255", "--trials", "3", "--polish", "1", "--tracking-uri", "none"]
+    done = bqsearch("run", "--model", int8_model, "--target", "stm32f746", *options, "--out", folder)
     assert done.returncode == 0, done.stderr
     assert "halved" in done.stderr.replace("\n", " ")
     front = json.loads((folder / "front.json").read_text())
@@ -172,8 +172,8 @@ def test_data_without_labels_is_searched_for_fidelity(bqsearch: Bqsearch, int8_m
     data = tmp_path / "bare.npz"
     np.savez(data, x_train=digits.load().search.x, x_test=digits.load().holdout.x)
     folder = tmp_path / "run"
-    options = ["--data", data, "--normalize", "0,255", "--trials", "20", "--max-drop", "5", "--out", folder]
-    command = ["run", "--model", int8_model, "--target", "hifive1", *options]
+    options = ["--data", data, "--normalize", "0,255", "--trials", "20", "--polish", "2", "--max-drop", "5"]
+    command = ["run", "--model", int8_model, "--target", "hifive1", *options, "--out", folder]
     done = bqsearch(*command)
     assert done.returncode == 0, done.stderr
     assert "No labels: the search is for fidelity" in done.stderr.replace("\n", " ")
@@ -219,8 +219,9 @@ def test_classes_are_put_in_the_order_of_the_outputs(bqsearch: Bqsearch, int8_mo
         folder = tmp_path / "images" / words[label]
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image[..., 0]).save(folder / f"{number}.png")
-    options = ["--data", tmp_path / "images", "--normalize", "0,255", "--trials", "3", "--tracking-uri", "none"]
-    command = ["run", "--model", int8_model, "--target", "hifive1", *options, "--out", tmp_path / "run"]
+    options = ["--data", tmp_path / "images", "--normalize", "0,255", "--trials", "3", "--polish", "1"]
+    options += ["--tracking-uri", "none", "--out", tmp_path / "run"]
+    command = ["run", "--model", int8_model, "--target", "hifive1", *options]
     done = bqsearch(*command, "--classes", ",".join(words))
     assert done.returncode == 0, done.stderr
     point = json.loads((tmp_path / "run" / "front.json").read_text())["points"][0]

@@ -61,16 +61,16 @@ DATA = {
 
 def bank_of(graph: Graph, schemes: tuple[str, ...] = ("kmeans",)) -> OptionBank:
     flat = {x.name: Moments(mean=np.full((1, 1), 3.0), variance=np.ones((1, 1))) for x in layers(graph)}
-    return build(graph, flat, schemes, DECODE_OPERATOR, Method(), [Prune(rule="std", amount=75)])
+    return build(graph, flat, schemes, DECODE_OPERATOR, Method(), [Prune(rule="std", amount=20)])
 
 
 def mixed(graph: Graph, seed: int, schemes: tuple[str, ...] = ("kmeans",)) -> CompressedModel:
-    """Any coding and level for each layer; about one in six stays raw."""
+    """Any coding for each layer, and any level that leaves something of a deep network; about one in six stays raw."""
     bank, rng = bank_of(graph, schemes), np.random.default_rng(seed)
     choices = {}
     for name, entry in bank.by_name.items():
         coding = rng.choice(["packed", "packed", "huffman", "huffman", "mask", "raw"])
-        offered = [choice for choice, _, _ in entry.choices() if choice.coding == coding]
+        offered = [choice for choice, _, _ in entry.choices() if choice.coding == coding and choice.levels >= 8]
         if offered:
             choices[name] = offered[rng.integers(len(offered))]
     return compress(graph, bank, bank.plan(choices))
