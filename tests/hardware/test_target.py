@@ -24,10 +24,10 @@ def test_shipped_targets_load_with_a_source_for_each_constant(name: str) -> None
     assert board.runtime in target.RUNTIMES
     assert all(value > 0 for value in (board.frequency, board.power, *board.cycles.values()))
     own = board.runtime == "bqsearch"
-    assert len(board.sources) == (21 if own else 20)
+    assert len(board.sources) == (23 if own else 20)
     assert (board.operator_record > 0, board.channel_record > 0) == (own, own)
     assert {f"decode_{c}" for c in CONTAINERS[board.runtime].codings} <= set(board.cycles)
-    assert ("decode_mask" in board.cycles) != own
+    assert ("decode_sparse" in board.cycles) == own
     assert all(re.fullmatch(r"\S+ \S+: .{10,}", source, re.DOTALL) for source in board.sources.values())
 
 
@@ -77,7 +77,6 @@ def entry(key: str, value: str, unit: str, source: str = "a source") -> str:
 
 
 TFLM_NAME = entry("name", '"tflm"', "choice")
-MASK = entry("decode_mask", "1", "cycle/weight")
 BAD = {
     "missing constant": (line_of("static_ram"), "", r"\[runtime\]: the key 'static_ram' is missing"),
     "missing table": (GOOD[GOOD.index("[power]") :], "", "the key 'power' is missing"),
@@ -105,7 +104,8 @@ BAD = {
     "no runtime": (line_of("name"), "", "runtime.name is missing; it says what runs the network: bqsearch, tflm"),
     "runtime as text": (line_of("name"), 'name = "tflm"\n', r"runtime.name must read \{ value"),
     "records of another": (line_of("name"), TFLM_NAME, "unknown key '(channel|operator)_record'"),
-    "mask of another": (line_of("flash_read"), MASK + line_of("flash_read"), "unknown key 'decode_mask'"),
+    "missing mask": (line_of("decode_mask"), "", r"\[cycles\]: the key 'decode_mask' is missing"),
+    "missing gaps": (line_of("decode_sparse"), "", r"\[cycles\]: the key 'decode_sparse' is missing"),
     "missing record": (line_of("channel_record"), "", r"\[runtime\]: the key 'channel_record' is missing"),
     "table as value": ("[power]\n", "power = 3\n[x]\n", "unknown key 'x'"),
     "bad TOML": ("[power]", "[power", "is not valid TOML"),
@@ -125,11 +125,11 @@ def test_a_board_may_change_its_runtime() -> None:
     text = GOOD.replace(line_of("name"), TFLM_NAME)
     for key in ("operator_record", "channel_record"):
         text = text.replace(line_of(key), "")
-    with pytest.raises(TargetError, match=r"\[cycles\]: the key 'decode_mask' is missing"):
+    with pytest.raises(TargetError, match=r"\[cycles\]: unknown key 'decode_sparse'"):
         target.parse(text, "board")
-    board = target.parse(text.replace(line_of("flash_read"), MASK + line_of("flash_read")), "board")
+    board = target.parse(text.replace(line_of("decode_sparse"), ""), "board")
     assert (board.runtime, board.operator_record, board.channel_record) == ("tflm", 0, 0)
-    assert board.cycles["decode_mask"] == 1.0
+    assert board.cycles["decode_mask"] == target.load("hifive1").cycles["decode_mask"] == 12.0
     assert len(board.sources) == 20
 
 
