@@ -38,7 +38,8 @@ def test_at_every_price_the_cheapest_is_on_the_hull_and_all_of_it_is_the_cheapes
         cost = distortion + price * nbytes
         assert cost[found].min() <= cost[available].min() * (1 + 1e-12)
     slopes = np.concatenate([[np.inf], -np.diff(distortion[found]) / np.diff(nbytes[found]), [0.0]])
-    assert (np.diff(slopes) < 0).all()
+    assert (np.diff(slopes)[:-1] <= 1e-9 * slopes[1:-1]).all()  # three on a line may be told apart by rounding
+    assert slopes[-2] > 0
     assert distortion[found[-1]] == distortion[available].min()
     assert nbytes[found[0]] == nbytes[available].min()
 

@@ -29,6 +29,7 @@ CYCLES = {
     "decode_packed": 2.0,
     "decode_huffman": 3.0,
     "decode_mask": 4.0,
+    "decode_sparse": 6.0,
     "flash_read": 10.0,
 }
 
@@ -97,6 +98,13 @@ def test_cycles_of_packed_weights(graph: Graph, bank: OptionBank) -> None:
     cost = CostModel(graph=graph, target=board())
     packed = cost.cycles(model(graph, bank, dense="kmeans-4-packed"))
     assert packed == 5095 - 96 * 1 - 96 * 10 + 96 * 2 + (24 + 4) * 10
+
+
+@pytest.mark.parametrize(("dense", "cycles"), [("kmeans-4-mask-std50", 4), ("kmeans-4-sparse-saliency60", 6)])
+def test_cycles_of_pruned_weights(graph: Graph, bank: OptionBank, dense: str, cycles: int) -> None:
+    cost = CostModel(graph=graph, target=board())
+    pruned = model(graph, bank, dense=dense)
+    assert cost.cycles(pruned) == 5095 - 96 * 1 - 96 * 10 + 96 * cycles + pruned.layers[1].coded.nbytes * 10
 
 
 def test_raw_weights_cost_nothing_more_where_kernels_read_them_in_place(graph: Graph, micro_bank: OptionBank) -> None:
