@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
-from math import inf
+from statistics import NormalDist
 from threading import Lock
 from typing import Any
 
@@ -16,6 +16,7 @@ from bqsearch.measure import Measurements, Scorer
 from bqsearch.packing.entropy import shannon_bytes
 from bqsearch.runtime import int8
 from bqsearch.search.driver import Searched, directions, static_metrics
+from bqsearch.search.expected import expected_drops
 from bqsearch.search.folder import RunFolder, write_json
 from bqsearch.search.pareto import undominated
 from bqsearch.search.planfile import file_names, write_point
@@ -143,17 +144,20 @@ def pareto_trials(problem: Problem, records: Sequence[Record]) -> list[int]:
 
 
 def recommend(problem: Problem, records: Sequence[Record], searched: Searched) -> tuple[int | None, str]:
-    """The point to take, and why; the holdout has no part in it."""
+    """The point to take, and why; the holdout has no part in it.
+
+    A point's bound is its expected drop and the one-sided margin of that, see `expected`.
+    """
     if not records:
         return None, why_nothing(problem, searched)
     count, most, name = len(problem.data.search), problem.spec.max_drop, problem.quality.name
-    bounds = [inf if record.drop_bound is None else record.drop_bound for record in records]
+    bounds = [bound for _, bound in _estimates(problem, records, searched)]
     for index, (record, bound) in enumerate(zip(records, bounds, strict=True)):
         if bound <= most:
             flash = f"{int(record.metrics['flash_bytes']):,} B of flash"
             return index, (
-                f"smallest flash ({flash}) of the points whose drop in {name} on the search split has a 95 % bound of "
-                f"at most {most:g} (bound {bound:.2f} points; nominal: not corrected for the choice among "
+                f"smallest flash ({flash}) of the points whose drop in {name} has a 95 % bound of at most {most:g} "
+                f"(bound {bound:.2f} points, from the search split, corrected for the choice among "
                 f"{len(searched.records)} trials)"
             )
     index = int(np.argmin(bounds))
@@ -161,9 +165,26 @@ def recommend(problem: Problem, records: Sequence[Record], searched: Searched) -
     small = f"; with {count} inputs one that loses nothing has a bound of {finest:.2f}: a larger split would help"
     small = small if finest > most else ""
     return index, (
-        f"no point's drop in {name} on the search split has a 95 % bound of at most {most:g}; this one comes nearest "
-        f"(bound {bounds[index]:.2f} points{small})"
+        f"no point's drop in {name} has a 95 % bound of at most {most:g}; this one comes nearest (bound "
+        f"{bounds[index]:.2f} points, from the search split, corrected for the choice among {len(searched.records)} "
+        f"trials{small})"
     )
+
+
+def _estimates(problem: Problem, records: Sequence[Record], searched: Searched) -> list[tuple[float, float]]:
+    """The points' expected drops and one-sided upper 95 % bounds of them, percentage points."""
+    run = {r.plan.hash: r for r in (*searched.records, *records) if r.drop_bound is not None}
+    drops = np.array([r.constraints["drop"] + problem.spec.max_drop for r in run.values()])
+    sigmas = NormalDist().inv_cdf(CONFIDENCE)
+    expected, errors = expected_drops(
+        predicted=np.array([problem.bank.distortion(r.plan) for r in run.values()]),
+        drops=drops,
+        errors=np.maximum(np.array([r.drop_bound for r in run.values()], np.float64) - drops, 0) / sigmas,
+        kinds=np.array([r.plan.successive for r in run.values()], np.int64),
+        reach=2 * problem.spec.max_drop + 1,
+    )
+    told = dict(zip(run, zip(expected.tolist(), (expected + sigmas * errors).tolist(), strict=True), strict=True))
+    return [told[record.plan.hash] for record in records]
 
 
 def why_nothing(problem: Problem, searched: Searched) -> str:
@@ -227,6 +248,7 @@ def describe(problem: Problem, searched: Searched, front: Front) -> dict[str, An
     """The front as plain values; accuracies and fidelities are shares, 1 at best, drops percentage points."""
     spec, data = problem.spec, problem.data
     pareto = {point.trial for point in front.points}
+    estimates = _estimates(problem, [point.record for point in front.points], searched) if front.points else []
     return {
         "format": FORMAT,
         "version": version("bqsearch"),
@@ -257,7 +279,10 @@ def describe(problem: Problem, searched: Searched, front: Front) -> dict[str, An
         "engines": {"search": problem.scorer.engine.name, "holdout": front.scorer.engine.name},
         "given": _given(problem, front),
         "baseline": _baseline(problem, front),
-        "points": [_point(problem, front, number) for number in range(len(front.points))],
+        "points": [
+            {**_point(problem, front, number), "drop_expected": expected, "drop_bound": bound}
+            for number, (expected, bound) in enumerate(estimates)
+        ],
         "recommended": front.recommended,
         "reason": front.reason,
         "notes": _notes(problem, front),
@@ -300,7 +325,7 @@ def _notes(problem: Problem, front: Front) -> list[str]:
         if drop > problem.spec.max_drop:
             notes.append(
                 f"the recommended point loses {drop:.2f} points of {problem.quality.name} on the holdout, more than "
-                f"the {problem.spec.max_drop:g} allowed on the search split: choosing among many favors lucky ones"
+                f"the {problem.spec.max_drop:g} allowed on the search split: each split's inputs have luck of their own"
             )
     return notes
 

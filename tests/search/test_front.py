@@ -17,6 +17,7 @@ from bqsearch.graph.flatbuffer import serialize
 from bqsearch.hardware import target
 from bqsearch.importers.tflite import load
 from bqsearch.measure import Micro
+from bqsearch.plan import Plan
 from bqsearch.runtime import tflm
 from bqsearch.runtime.litert import Runner
 from bqsearch.search import driver, front
@@ -27,6 +28,7 @@ from bqsearch.search.pareto import undominated
 from bqsearch.search.prepare import MICRO, Problem
 from bqsearch.search.quality import ACCURACY, CONFIDENCE, bonett_price_interval, student_interval, wilson_interval
 from bqsearch.search.record import Record
+from bqsearch.search.space import Space
 from bqsearch.search.store import TrialStore, open_journal
 from bqsearch.types import Array
 from decoding import need_tflm
@@ -80,15 +82,26 @@ def bound(lost: int, count: int = 120) -> float:
     return 100 * ACCURACY.drop_bound((np.arange(count) < lost).astype(float))
 
 
-def told(problem: Problem, flash: int, lost: int) -> Record:
+def told(problem: Problem, flash: int, lost: int, plan: Plan | None = None) -> Record:
     return Record(
-        plan=problem.bank.baseline,
+        plan=plan or problem.bank.baseline,
         values=(0.9, float(flash), 1.0),
-        constraints={"flash": -1.0, "ram": -1.0, "drop": -1.0},
+        constraints={"flash": -1.0, "ram": -1.0, "drop": 100 * lost / 120 - problem.spec.max_drop},
         metrics={"flash_bytes": flash},
         drop_bound=bound(lost),
         seconds=0.0,
     )
+
+
+def candidates(problem: Problem, *lost: int) -> list[Record]:
+    """Of the hull, coarsest first, 100 B apart."""
+    space = Space.of(problem.bank, problem.cost, problem.max_ram)
+    plans = sorted(
+        {(p := space.plan(rungs)).hash: p for rungs in space.sweep(40)}.values(), key=problem.bank.distortion
+    )
+    worst_first = [plan for plan in reversed(plans) if problem.bank.distortion(plan) > 0]
+    picked = zip(worst_first, lost, strict=False)
+    return [told(problem, 100 * n, count, plan) for n, (plan, count) in enumerate(picked, start=1)]
 
 
 def test_the_front_is_the_undominated_feasible_trials_by_flash(problem: Problem, searched: Searched) -> None:
@@ -113,18 +126,37 @@ def test_the_smallest_flash_within_the_bound_is_recommended(problem: Problem, se
     count = len(problem.data.search)
     assert count == 120
     assert bound(1) <= 5 < bound(6)
-    records = [told(problem, 100, 6), told(problem, 200, 1), told(problem, 300, 0)]
-    index, reason = front.recommend(problem, records, searched)
+    records = candidates(problem, 6, 1, 0)
+    index, reason = front.recommend(problem, records, replace(searched, records=tuple(records)))
     assert index == 1
     assert "smallest flash (200 B of flash)" in reason
-    assert f"at most 5 (bound {bound(1):.2f} points" in reason
+    assert f"at most 5 (bound {bound(1):.2f} points, from the search split, corrected for the choice among 3" in reason
+
+
+def test_a_lucky_trial_among_unlucky_ones_is_not_recommended(problem: Problem, searched: Searched) -> None:
+    """The fourth lost nothing, its finer neighbors lost 6 and 5 of 120; the bound of 0 alone would let it through."""
+    records = candidates(problem, 8, 7, 6, 0, 6, 5, 1, 1)
+    assert bound(0) <= 5
+    front_points = [records[3], records[6]]
+    index, _ = front.recommend(problem, front_points, replace(searched, records=tuple(records)))
+    assert index == 1
+    index, _ = front.recommend(problem, front_points, replace(searched, records=tuple(front_points)))
+    assert index == 0
+
+
+def test_points_are_told_with_what_they_are_expected_to_lose(problem: Problem, searched: Searched, made: Front) -> None:
+    described = front.describe(problem, searched, made)
+    picked = described["points"][described["recommended"]]
+    assert f"bound {picked['drop_bound']:.2f} points" in described["reason"]
+    for point in described["points"]:
+        assert 0 <= point["drop_expected"] < point["drop_bound"]
 
 
 def test_the_nearest_to_the_bound_where_none_keeps_it(problem: Problem, searched: Searched) -> None:
-    records = [told(problem, 100, 20), told(problem, 200, 12), told(problem, 300, 16)]
-    index, reason = front.recommend(problem, records, searched)
+    records = candidates(problem, 20, 12)
+    index, reason = front.recommend(problem, records, replace(searched, records=tuple(records)))
     assert index == 1
-    assert "no point's drop in accuracy on the search split has a 95 % bound of at most 5" in reason
+    assert "no point's drop in accuracy has a 95 % bound of at most 5; this one comes nearest (bound " in reason
 
 
 def test_the_holdout_has_no_part_in_the_recommendation(problem: Problem, searched: Searched, made: Front) -> None:
@@ -308,7 +340,7 @@ def test_a_front_of_fidelity_names_it_everywhere(
     assert described["quality"]["name"] == "fidelity"
     assert (described["baseline"]["fidelity_search"], described["baseline"]["fidelity_holdout"]) == (1.0, 1.0)
     assert described["data"]["classes"] == 0
-    assert "drop in fidelity on the search split" in described["reason"]
+    assert "drop in fidelity has a 95 % bound" in described["reason"]
     assert "accuracy" not in json.dumps(described).lower()
     scorer = problem.holdout_scorer()
     for shown, point in zip(described["points"], made.points, strict=True):

@@ -1,0 +1,52 @@
+"""Expected drops: what trials lost, with the luck taken out that choosing among many of them picks.
+
+The one of many trials that lost least on the search split was partly lucky there. What it is expected to lose elsewhere
+is nearer to what trials like it lost. So each drop is shrunk toward a fit to all of them, monotone in the distortion
+that the bank predicts and nothing at none: isotonic regression (Barlow et al., "Statistical Inference under Order
+Restrictions", 1972), and the positive-part James-Stein estimator, with as much shrinkage as the scatter around the fit
+is explained by the number of inputs (Efron & Morris, "Stein's estimation rule and its competitors", JASA 68, 1973).
+A trial's own margin says little of its error either: one that got nothing wrong has the smallest. So margins are those
+of the fit.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bqsearch.types import Floats
+
+_LEAST = 1e-6  # percentage points of error; a plan that changes nothing has none
+
+
+def expected_drops(
+    predicted: Floats, drops: Floats, errors: Floats, kinds: NDArray[np.int64], reach: float
+) -> tuple[Floats, Floats]:
+    """Drops without the luck of the search split, and how sure they are.
+
+    Args:
+        predicted: `(n,)` distortions that the bank predicts, 0 or more.
+        drops: `(n,)` drops on the search split, percentage points.
+        errors: `(n,)` standard errors of the drops, 0 or more.
+        kinds: `(n,)` trials of different kinds lose differently at the same distortion; each is fitted alone.
+        reach: Fitted drops up to here tell how far trials scatter; beyond, networks break down each in its own way.
+
+    Returns:
+        `(n,)` drops and `(n,)` standard errors, percentage points.
+    """
+    fitted, spread = np.zeros(len(drops)), np.zeros(len(drops))
+    for kind in np.unique(kinds):
+        of_kind = np.flatnonzero(kinds == kind)
+        fitted[of_kind] = np.maximum(_rising(predicted[of_kind], drops[of_kind]), 0)
+        spread[of_kind] = np.maximum(_rising(predicted[of_kind], errors[of_kind]), _LEAST)
+    near = fitted <= reach
+    scatter = float(np.mean(((drops - fitted)[near] / spread[near]) ** 2)) if near.any() else 0.0
+    believed = max(0.0, 1 - 1 / scatter) if scatter > 0 else 0.0
+    return fitted + believed * (drops - fitted), spread
+
+
+def _rising(places: Floats, values: Floats) -> Floats:
+    """The function of the place that never falls and is nearest in squared error, at each place, `(n,)`."""
+    from scipy.optimize import isotonic_regression  # type: ignore[import-untyped]
+
+    _, inverse, counts = np.unique(places, return_inverse=True, return_counts=True)
+    means = np.bincount(inverse, values) / counts
+    return np.asarray(isotonic_regression(means, weights=counts).x, np.float64)[inverse]
