@@ -37,9 +37,9 @@ PLAIN = {"schemes": "kmeans", "bias_correction": False, "activation_weighting": 
 STEPS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("`kmeans` alone", {}),
     ("+ bias correction", {"bias_correction": True}),
-    ("+ activation weighting", {"activation_weighting": True}),
     ("+ `entropy`", {"schemes": "kmeans,entropy"}),
     ("+ error compensation", {"error_compensation": True}),
+    ("+ activation weighting", {"activation_weighting": True}),
 )
 LAST = "+ polishing"  # each layer for what the compressed layers before it give
 FLOATS: tuple[tuple[str, str, dict[str, Any]], ...] = (

@@ -9,12 +9,60 @@ A trial's own margin says little of its error either: one that got nothing wrong
 of the fit.
 """
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
 import numpy as np
 from numpy.typing import NDArray
 
+from bqsearch.plan import Plan
+from bqsearch.search.quality import CONFIDENCE
+from bqsearch.search.record import Record
 from bqsearch.types import Floats
 
+_DIGITS = 9  # of a percentage point, so that trials of one pool are equal
 _LEAST = 1e-6  # percentage points of error; a plan that changes nothing has none
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """What a trial's network is expected to lose on inputs like those of the search split.
+
+    Attributes:
+        drop: Percentage points.
+        bound: One-sided upper 95 % bound of it.
+    """
+
+    drop: float
+    bound: float
+
+
+def estimates(
+    records: Sequence[Record], distortion: Callable[[Plan], float], max_drop: float
+) -> Mapping[int, Estimate]:
+    """Of each trial that was run, by its number.
+
+    Args:
+        records: All trials.
+        distortion: What the bank predicts of a plan.
+        max_drop: Allowed drop, percentage points.
+    """
+    run = {n: record for n, record in enumerate(records) if record.values is not None}
+    if not run:
+        return {}
+    sigmas = NormalDist().inv_cdf(CONFIDENCE)
+    drops = np.array([record.constraints["drop"] + max_drop for record in run.values()])
+    bounds = np.array([record.drop_bound for record in run.values()], np.float64)
+    expected, errors = expected_drops(
+        predicted=np.array([distortion(record.plan) for record in run.values()]),
+        drops=drops,
+        errors=np.maximum(bounds - drops, 0) / sigmas,
+        kinds=np.array([record.plan.successive for record in run.values()], np.int64),
+        reach=2 * max_drop + 1,
+    )
+    told = zip(run, np.round(expected, _DIGITS).tolist(), (sigmas * errors).tolist(), strict=True)
+    return {n: Estimate(drop=drop, bound=drop + margin) for n, drop, margin in told}
 
 
 def expected_drops(

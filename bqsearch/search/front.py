@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
-from statistics import NormalDist
 from threading import Lock
 from typing import Any
 
@@ -16,12 +15,12 @@ from bqsearch.measure import Measurements, Scorer
 from bqsearch.packing.entropy import shannon_bytes
 from bqsearch.runtime import int8
 from bqsearch.search.driver import Searched, directions, static_metrics
-from bqsearch.search.expected import expected_drops
+from bqsearch.search.expected import Estimate, estimates
 from bqsearch.search.folder import RunFolder, write_json
 from bqsearch.search.pareto import undominated
 from bqsearch.search.planfile import file_names, write_point
 from bqsearch.search.prepare import OnStage, Problem
-from bqsearch.search.quality import ACCURACY, CONFIDENCE, Quality
+from bqsearch.search.quality import ACCURACY, CONFIDENCE
 from bqsearch.search.record import Record
 from bqsearch.types import Floats
 
@@ -35,12 +34,14 @@ class Point:
     Attributes:
         trial: Number of the trial that found it.
         record: What the search found out.
+        estimate: What it is expected to lose.
         measured: Its readings.
         holdout: Its scores on the holdout, `(n,)`.
     """
 
     trial: int
     record: Record
+    estimate: Estimate
     measured: Measurements
     holdout: Floats
 
@@ -81,10 +82,11 @@ def make_front(problem: Problem, searched: Searched, on_stage: OnStage) -> Front
     scorer = problem.holdout_scorer(_Told(on_stage, len(problem.data.holdout) * (1 + len(chosen))))
     baseline = searched.baseline
     before = problem.quality.scores(scorer, scorer.reference)
-    read = {number: _read_point(problem, searched.records[number], number, scorer) for number in chosen}
+    expected = _expected(problem, searched.records)
+    read = {n: _read_point(problem, searched.records[n], n, expected[n], scorer) for n in chosen}
     points = tuple(point for point in read.values() if isinstance(point, Point))
     refused = {number: str(point) for number, point in read.items() if isinstance(point, ModelError)}
-    recommended, reason = recommend(problem, [point.record for point in points], searched)
+    recommended, reason = recommend(problem, [(point.record, point.estimate) for point in points], searched)
     if refused and not points:
         reason = f"every candidate for the front is left out: {next(iter(refused.values()))}"
     given = None
@@ -124,67 +126,70 @@ class _Told:
             self._on_stage(f"reading the holdout on TensorFlow Lite Micro: {self._done:,} of {self._total:,} inputs")
 
 
-def _read_point(problem: Problem, record: Record, trial: int, scorer: Scorer) -> Point | ModelError:
+def _read_point(problem: Problem, record: Record, trial: int, estimate: Estimate, scorer: Scorer) -> Point | ModelError:
     measured = problem.measure(record.plan)
     try:
         scores = problem.quality.scores(scorer, scorer.outputs(measured.model))
     except ModelError as error:
         return error
-    return Point(trial=trial, record=record, measured=measured, holdout=scores)
+    return Point(trial=trial, record=record, estimate=estimate, measured=measured, holdout=scores)
 
 
 def pareto_trials(problem: Problem, records: Sequence[Record]) -> list[int]:
-    """Numbers of the feasible trials that no other feasible trial beats, by flash; twins count once."""
-    feasible = [n for n, record in enumerate(records) if record.feasible]
-    if not feasible:
-        return []
-    values = np.array([records[n].values for n in feasible])
-    kept = [feasible[i] for i in undominated(values, directions(problem))]
-    return sorted(kept, key=lambda n: (records[n].metrics["flash_bytes"], n))
+    """Numbers of the trials that keep the limits and that no other of them beats, by flash; twins count once.
 
-
-def recommend(problem: Problem, records: Sequence[Record], searched: Searched) -> tuple[int | None, str]:
-    """The point to take, and why; the holdout has no part in it.
-
-    A point's bound is its expected drop and the one-sided margin of that, see `expected`.
+    They are compared by the quality that they are expected to have, for the luckiest of many trials would beat all.
     """
-    if not records:
+    expected = _expected(problem, records)
+    kept = [n for n, record in enumerate(records) if _keeps(problem, record, expected.get(n))]
+    if not kept:
+        return []
+    values = np.array([_values(problem, records[n], expected[n]) for n in kept])
+    front = [kept[i] for i in undominated(values, directions(problem))]
+    return sorted(front, key=lambda n: (records[n].metrics["flash_bytes"], n))
+
+
+def _expected(problem: Problem, records: Sequence[Record]) -> Mapping[int, Estimate]:
+    return estimates(records, problem.bank.distortion, problem.spec.max_drop)
+
+
+def _keeps(problem: Problem, record: Record, estimate: Estimate | None) -> bool:
+    """Whether a trial was run, keeps the limits of the board and is expected to keep that of the drop."""
+    hard = all(excess <= 0 for name, excess in record.constraints.items() if name != "drop")
+    return estimate is not None and hard and estimate.drop <= problem.spec.max_drop
+
+
+def _values(problem: Problem, record: Record, estimate: Estimate) -> list[float]:
+    """Of the objectives, that of the quality as expected."""
+    assert record.values is not None
+    named = zip(problem.objectives, record.values, strict=True)
+    return [-estimate.drop if objective.name == problem.quality.name else value for objective, value in named]
+
+
+def recommend(
+    problem: Problem, points: Sequence[tuple[Record, Estimate]], searched: Searched
+) -> tuple[int | None, str]:
+    """The point to take, and why; the holdout has no part in it."""
+    if not points:
         return None, why_nothing(problem, searched)
     count, most, name = len(problem.data.search), problem.spec.max_drop, problem.quality.name
-    bounds = [bound for _, bound in _estimates(problem, records, searched)]
-    for index, (record, bound) in enumerate(zip(records, bounds, strict=True)):
-        if bound <= most:
+    for index, (record, estimate) in enumerate(points):
+        if estimate.bound <= most:
             flash = f"{int(record.metrics['flash_bytes']):,} B of flash"
             return index, (
                 f"smallest flash ({flash}) of the points whose drop in {name} has a 95 % bound of at most {most:g} "
-                f"(bound {bound:.2f} points, from the search split, corrected for the choice among "
+                f"(bound {estimate.bound:.2f} points, from the search split, corrected for the choice among "
                 f"{len(searched.records)} trials)"
             )
-    index = int(np.argmin(bounds))
+    index = int(np.argmin([estimate.bound for _, estimate in points]))
     finest = 100 * problem.quality.drop_bound(np.zeros(count))
     small = f"; with {count} inputs one that loses nothing has a bound of {finest:.2f}: a larger split would help"
     small = small if finest > most else ""
     return index, (
         f"no point's drop in {name} has a 95 % bound of at most {most:g}; this one comes nearest (bound "
-        f"{bounds[index]:.2f} points, from the search split, corrected for the choice among {len(searched.records)} "
-        f"trials{small})"
+        f"{points[index][1].bound:.2f} points, from the search split, corrected for the choice among "
+        f"{len(searched.records)} trials{small})"
     )
-
-
-def _estimates(problem: Problem, records: Sequence[Record], searched: Searched) -> list[tuple[float, float]]:
-    """The points' expected drops and one-sided upper 95 % bounds of them, percentage points."""
-    run = {r.plan.hash: r for r in (*searched.records, *records) if r.drop_bound is not None}
-    drops = np.array([r.constraints["drop"] + problem.spec.max_drop for r in run.values()])
-    sigmas = NormalDist().inv_cdf(CONFIDENCE)
-    expected, errors = expected_drops(
-        predicted=np.array([problem.bank.distortion(r.plan) for r in run.values()]),
-        drops=drops,
-        errors=np.maximum(np.array([r.drop_bound for r in run.values()], np.float64) - drops, 0) / sigmas,
-        kinds=np.array([r.plan.successive for r in run.values()], np.int64),
-        reach=2 * problem.spec.max_drop + 1,
-    )
-    told = dict(zip(run, zip(expected.tolist(), (expected + sigmas * errors).tolist(), strict=True), strict=True))
-    return [told[record.plan.hash] for record in records]
 
 
 def why_nothing(problem: Problem, searched: Searched) -> str:
@@ -192,11 +197,11 @@ def why_nothing(problem: Problem, searched: Searched) -> str:
     if not searched.records:
         return "no trial was finished"
     reasons = [text for kind in ("ram", "flash") if (text := _over(problem, searched.records, kind))]
-    run = [r for r in searched.records if r.values is not None]
+    expected = _expected(problem, searched.records)
+    run = [estimate.drop for estimate in expected.values()]
     if run and not reasons:
-        best = min(r.constraints["drop"] for r in run) + problem.spec.max_drop
         reasons.append(
-            f"the best candidate loses {best:.2f} points of {problem.quality.name} on the search split, "
+            f"the best candidate is expected to lose {min(run):.2f} points of {problem.quality.name}, "
             f"{problem.spec.max_drop:g} are allowed: allow more with --max-drop, or search longer with --trials"
         )
     if not run and not reasons:
@@ -248,7 +253,7 @@ def describe(problem: Problem, searched: Searched, front: Front) -> dict[str, An
     """The front as plain values; accuracies and fidelities are shares, 1 at best, drops percentage points."""
     spec, data = problem.spec, problem.data
     pareto = {point.trial for point in front.points}
-    estimates = _estimates(problem, [point.record for point in front.points], searched) if front.points else []
+    expected = _expected(problem, searched.records)
     return {
         "format": FORMAT,
         "version": version("bqsearch"),
@@ -279,14 +284,11 @@ def describe(problem: Problem, searched: Searched, front: Front) -> dict[str, An
         "engines": {"search": problem.scorer.engine.name, "holdout": front.scorer.engine.name},
         "given": _given(problem, front),
         "baseline": _baseline(problem, front),
-        "points": [
-            {**_point(problem, front, number), "drop_expected": expected, "drop_bound": bound}
-            for number, (expected, bound) in enumerate(estimates)
-        ],
+        "points": [_point(problem, front, number) for number in range(len(front.points))],
         "recommended": front.recommended,
         "reason": front.reason,
         "notes": _notes(problem, front),
-        "trials": [_trial(n, record, n in pareto, problem.quality) for n, record in enumerate(searched.records)],
+        "trials": [_trial(problem, n, r, n in pareto, expected.get(n)) for n, r in enumerate(searched.records)],
     }
 
 
@@ -481,20 +483,23 @@ def _point(problem: Problem, front: Front, number: int) -> dict[str, Any]:
         f"{quality.name}_holdout": float(point.holdout.mean()),
         "interval_holdout": list(quality.interval(point.holdout, CONFIDENCE)),
         **_figures(point.measured),
+        "drop_expected": point.estimate.drop,
+        "drop_bound": point.estimate.bound,
         "drop_holdout": 100 * float(drops.mean()),
         "drop_interval": [100 * end for end in quality.drop_interval(drops, CONFIDENCE)],
         "ratio": front.baseline.weight_bytes / point.measured.weight_bytes,
-        "feasible": point.record.feasible,
+        "feasible": _keeps(problem, point.record, point.estimate),
         "plan": point.record.plan.to_json(),
         "files": {key: f"points/{number}/{name}" for key, name in file_names(problem.cost.target.runtime).items()},
     }
 
 
-def _trial(number: int, record: Record, pareto: bool, quality: Quality) -> Mapping[str, Any]:
+def _trial(problem: Problem, number: int, record: Record, pareto: bool, estimate: Estimate | None) -> Mapping[str, Any]:
     return {
         "number": number,
-        f"{quality.name}_search": None,
+        f"{problem.quality.name}_search": None,
         **record.metrics,
-        "feasible": record.feasible,
+        "drop_expected": None if estimate is None else estimate.drop,
+        "feasible": _keeps(problem, record, estimate),
         "pareto": pareto,
     }
