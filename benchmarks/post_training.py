@@ -164,7 +164,7 @@ def picked(points: list[dict[str, Any]], most: int) -> dict[str, Any]:
     """The point whose score counts; the holdout has no part in it."""
     within = [point for point in points if point["weight_bytes"] <= most]
     if within:
-        return min(within, key=lambda p: (p["drop_expected"], p["weight_bytes"]))
+        return min(within, key=lambda p: (p["drop_expected"], -p["weight_bytes"]))
     return min(points, key=lambda p: p["weight_bytes"])
 
 

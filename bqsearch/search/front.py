@@ -25,6 +25,7 @@ from bqsearch.search.record import Record
 from bqsearch.types import Floats
 
 FORMAT = 1
+_APART = 1.15  # ratio in flash from which points that are expected to lose the same are both worth showing
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -144,9 +145,24 @@ def pareto_trials(problem: Problem, records: Sequence[Record]) -> list[int]:
     kept = [n for n, record in enumerate(records) if _keeps(problem, record, expected.get(n))]
     if not kept:
         return []
-    values = np.array([_values(problem, records[n], expected[n]) for n in kept])
+    risks = {n: (expected[n].drop, problem.bank.distortion(records[n].plan)) for n in kept}
+    ranks = {risk: rank for rank, risk in enumerate(sorted(set(risks.values())))}
+    values = np.array([_values(problem, records[n], ranks[risks[n]]) for n in kept])
     front = [kept[i] for i in undominated(values, directions(problem))]
-    return sorted(front, key=lambda n: (records[n].metrics["flash_bytes"], n))
+    front.sort(key=lambda n: (records[n].metrics["flash_bytes"], n))
+    return _thinned(front, records, expected)
+
+
+def _thinned(front: Sequence[int], records: Sequence[Record], expected: Mapping[int, Estimate]) -> list[int]:
+    """Without those that are expected to lose as much as a point of nearly their flash, with no more RAM."""
+    kept: list[int] = []
+    for number in front:
+        metrics = records[number].metrics
+        alike = [records[n].metrics for n in kept if expected[n].drop == expected[number].drop]
+        near = [m for m in alike if m["flash_bytes"] * _APART > metrics["flash_bytes"]]
+        if not any(m["ram_bytes"] <= metrics["ram_bytes"] for m in near):
+            kept.append(number)
+    return kept
 
 
 def _expected(problem: Problem, records: Sequence[Record]) -> Mapping[int, Estimate]:
@@ -159,11 +175,11 @@ def _keeps(problem: Problem, record: Record, estimate: Estimate | None) -> bool:
     return estimate is not None and hard and estimate.drop <= problem.spec.max_drop
 
 
-def _values(problem: Problem, record: Record, estimate: Estimate) -> list[float]:
-    """Of the objectives, that of the quality as expected."""
+def _values(problem: Problem, record: Record, rank: int) -> list[float]:
+    """Of the objectives; for the quality, the rank of what is risked: of two expected drops alike the bank decides."""
     assert record.values is not None
     named = zip(problem.objectives, record.values, strict=True)
-    return [-estimate.drop if objective.name == problem.quality.name else value for objective, value in named]
+    return [-float(rank) if objective.name == problem.quality.name else value for objective, value in named]
 
 
 def recommend(
