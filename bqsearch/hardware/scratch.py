@@ -16,8 +16,9 @@ not used, and may have any offset.
     AVERAGE_POOL_2D, MAX_POOL_2D, strips     strip
     any other                                none
 
-    filter   one output channel's weights, the largest of the chain's; of a dense layer at most `DENSE_BLOCK` of them
-    tables   the decoders' tables in RAM; expand and depthwise are decoded side by side and need both
+    filter   one output channel's weights; of a dense layer at most `DENSE_BLOCK` of them. In a chain, those of expand and
+             depthwise lie side by side, and those that project take their place
+    tables   the decoders' tables in RAM, in a chain likewise
     window   the input rows of one channel that an output row of the depthwise convolution reads, padding included
     carry    the last expanded rows of all channels, which the next strip reads again: with it no row is expanded
              twice, and the input's rows are dead once a strip is done. 0 where one strip does it all, where strips
@@ -100,14 +101,19 @@ def _chain(graph: Graph, chain: list[Op], depthwise: int, rows: int, tables: lis
     source_shape, output = graph.tensors[source(op)].shape, graph.tensors[op.outputs[0]]
     expands, strips = depthwise > 0, -(-output.shape[1] // rows)
     carried = carried_rows(graph, op) * source_shape[2] * source_shape[3] if expands and strips > 1 else 0
-    beside = sum(_aligned(t) for t in tables[:depthwise]) + tables[depthwise]
+    filters = [_filter(graph, op) for op in chain]
     return (
-        max(_filter(graph, op) for op in chain),
-        max(beside, *tables),
+        _beside(filters, depthwise),
+        _beside(tables, depthwise),
         _window(graph, op),
         carried,
         _strip(output, rows),
     )
+
+
+def _beside(sizes: list[int], depthwise: int) -> int:
+    """Room for what comes up to the depthwise convolution, and then for what comes behind it."""
+    return max(sum(aligned(size) for size in sizes[:depthwise]) + sizes[depthwise], *sizes[depthwise:])
 
 
 def _filter(graph: Graph, op: Op) -> int:
@@ -126,5 +132,6 @@ def _strip(output: Tensor, rows: int) -> int:
     return min(rows, output.shape[1]) * output.shape[2] * output.shape[3]
 
 
-def _aligned(nbytes: int) -> int:
+def aligned(nbytes: int) -> int:
+    """The next multiple of the alignment of all buffers."""
     return -(-nbytes // _ALIGNMENT) * _ALIGNMENT
