@@ -16,8 +16,8 @@ not used, and may have any offset.
     AVERAGE_POOL_2D, MAX_POOL_2D, strips     strip
     any other                                none
 
-    filter   one output channel's weights; of a dense layer at most `DENSE_BLOCK` of them. In a chain, those of expand and
-             depthwise lie side by side, and those that project take their place
+    filter   one output channel's weights; of a dense layer at most `DENSE_BLOCK` of them. In a chain, those of expand
+             and depthwise lie side by side, and later those of project in their place
     tables   the decoders' tables in RAM, in a chain likewise
     window   the input rows of one channel that an output row of the depthwise convolution reads, padding included
     carry    the last expanded rows of all channels, which the next strip reads again: with it no row is expanded

@@ -71,10 +71,10 @@ static void row_of(const bq_softmax *op, const int8_t *input, int8_t *output)
     int32_t right = BQ_SUM_BITS - zeros + 31 - 8;
     for (uint32_t i = 0; i < op->depth; ++i) {
         int32_t below = input[i] - most, code = INT8_MIN;
-        if (below >= op->least) {
+        if (below >= op->least && right <= 31) { /* beyond 31 bits, all results are 0 */
             code += bq_divided(bq_high_product(scale, exp_of(difference(op, below))), right);
         }
-        output[i] = (int8_t)bq_clamp(code, INT8_MIN, INT8_MAX);
+        output[i] = (int8_t)bq_smaller(code, INT8_MAX);
     }
 }
 

@@ -6,6 +6,8 @@
 #ifndef BQ_STREAM_H
 #define BQ_STREAM_H
 
+#include <stddef.h>
+
 #include "bq.h"
 
 typedef struct bq_reader bq_reader;
