@@ -384,9 +384,10 @@ def _mean(network: _Network, step: Step) -> _Made:
     op, read, output, ends = _one(network, step)
     axes = network.tensor(op.inputs[1]).data
     assert axes is not None
-    outer, count, inner = _parts(read.shape, {int(axis) % len(read.shape) for axis in axes.reshape(-1)})
-    whole = read.dtype == "uint8" and op.options.get("keepDims", False) and len(read.shape) == 4 and count > 1
-    scaling = _mean_of_planes(read, output, count) if whole else _mean_of_any(read, output, count)
+    named = {int(axis) % len(read.shape) for axis in axes.reshape(-1)}
+    outer, count, inner = _parts(read.shape, named)
+    planes = len(read.shape) == 4 and named == {1, 2} and op.options.get("keepDims", False) and read.dtype == "uint8"
+    scaling = _mean_of_planes(read, output, count) if planes else _mean_of_any(read, output, count)
     sizes = {"outer": outer, "count": count, "inner": inner}
     return _Made(kind="bq_average_over", fields={"run": _kernel("mean", read), **ends, **sizes, **scaling})
 
@@ -473,7 +474,9 @@ def _concatenation(network: _Network, step: Step) -> _Made:
     parts, arrays = [], []
     for place, index in enumerate(op.inputs):
         tensor = network.tensor(index)
-        table = rescaled(tensor, output) if output.dtype == "uint8" else None
+        table = rescaled(tensor, output)
+        if tensor.data is not None or (table is not None and output.dtype == "int8"):
+            raise UnsupportedError("the C runtime concatenates int8 activations of equal scale only, and no constants")
         name = f"map_{step.ops[0]}_{place}"
         if table is not None:
             arrays.append(ctext.array("uint8_t", name, table.tolist()))
