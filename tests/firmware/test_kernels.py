@@ -6,10 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from firmware.coding import LEVELS, coded_as, with_levels
-from firmware.compilers import need
-from firmware.plans import Group, plan, untouched
-from firmware.reference import any_inputs, expected
 
 from bqsearch.firmware import host
 from bqsearch.firmware.emit import emit_graph
@@ -19,6 +15,10 @@ from bqsearch.packing.container import Coded
 from bqsearch.packing.streams import STREAMS
 from bqsearch.types import Array
 from decoding import need_tflm
+from firmware.coding import LEVELS, coded_as, with_levels
+from firmware.compilers import need
+from firmware.plans import Group, plan, untouched
+from firmware.reference import any_inputs, expected
 from networks import LINEAR, REACH, RELU, SAME, VALID, Builder
 
 RELU6 = 3
