@@ -1,1 +1,1 @@
-"""The C runtime of bqsearch: its source, what describes a network to it, and its builds."""
+"""Networks as C programs: the runtime, boards, compilers, linker maps, emulators."""
