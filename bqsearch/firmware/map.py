@@ -20,6 +20,8 @@ _SECTION = struct.Struct("<IIIIIIIIII")
 _SYMBOL = struct.Struct("<IIIBBH")
 _LOAD, _SYMTAB, _STRTAB, _NOBITS = 1, 2, 3, 8
 _WRITE, _ALLOC = 1, 2
+_UNTYPED, _VARIABLE, _FUNCTION = 0, 1, 2
+_ARM = 40
 _RESERVED = 0xFF00  # symbols from here on lie in no section
 
 
@@ -132,6 +134,7 @@ class _Reader:
             raise ToolError("the linker's file is no ELF file of 32 bits, little-endian")
         self.elf = elf
         fields = _HEADER.unpack_from(elf)
+        self.is_arm = fields[2] == _ARM
         programs, sections = fields[5], fields[6]
         program_size, program_count, section_size, section_count, self.names = fields[9:14]
         self.segments = self._table(_PROGRAM, programs, program_size, program_count)
@@ -189,10 +192,12 @@ class _Reader:
                 raise ToolError(f"an ELF symbol has {_SYMBOL.size} B; {table[5]} B of them are no whole number")
             names = self._strings(table[6])
             for name, address, size, info, _, section in _SYMBOL.iter_unpack(self._content(table)):
-                if section < _RESERVED and section in kept and info & 15 in (0, 1, 2):  # unknown, variable, function
+                if section < _RESERVED and section in kept and info & 15 in (_UNTYPED, _VARIABLE, _FUNCTION):
                     label = _text(names, name)
+                    thumb = self.is_arm and info & 15 == _FUNCTION  # bit 0 of the address says so
                     if label and not label.startswith("$"):  # $ marks code or data, not a thing of its own
-                        yield Symbol(name=label, address=address, size=size, section=kept[section].name)
+                        place = address & ~1 if thumb else address
+                        yield Symbol(name=label, address=place, size=size, section=kept[section].name)
 
 
 def _text(strings: bytes, offset: int) -> str:
