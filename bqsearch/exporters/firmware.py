@@ -9,26 +9,26 @@ from bqsearch.errors import OutputError
 from bqsearch.firmware import board as boards
 from bqsearch.firmware import toolchain
 from bqsearch.firmware.board import HOST, Board
+from bqsearch.firmware.emit import ModelSource
 from bqsearch.firmware.toolchain import COMPILING, INCLUDED, OPTIMIZING, WARNINGS
 
 _FIRMWARE = files("bqsearch.firmware")
 _SETTINGS = ("PREFIX", "CC", "FLAGS", "SOURCES", "SCRIPTS", "LINKING")
 
 
-def export(folder: Path, *, header: str, source: str, board: Board) -> None:
+def export(folder: Path, model: ModelSource, board: Board) -> None:
     """Write the firmware of a network.
 
     Args:
         folder: Made if it is not there; files of the same names are replaced.
-        header: The text of `model.h`.
-        source: The text of `model.c`.
+        model: The network in C.
         board: What it is for. It can be built for this computer too.
 
     Raises:
         OutputError: The folder cannot be written.
     """
     chosen = list(dict.fromkeys([board, HOST]))
-    texts = {"model.h": header, "model.c": source, "model_hash.h": _hash_header(model_hash(header, source))}
+    texts = {"model.h": model.header, "model.c": model.source, "model_hash.h": _hash_header(model_hash(model))}
     texts |= {"main.c": (boards.sources() / "main.c").read_text("utf-8"), **_runtime(), **_boards(chosen)}
     texts |= {name: _filled(name, board, chosen) for name in ("Makefile", "CMakeLists.txt", "README.md")}
     try:
@@ -40,9 +40,9 @@ def export(folder: Path, *, header: str, source: str, board: Board) -> None:
         raise OutputError(f"cannot write firmware to {folder}: {error}") from error
 
 
-def model_hash(header: str, source: str) -> int:
+def model_hash(model: ModelSource) -> int:
     """64 bits by which firmware is told apart: the first of the SHA-256 of the network's C text."""
-    return int.from_bytes(hashlib.sha256(f"{header}\0{source}".encode()).digest()[:8], "big")
+    return int.from_bytes(hashlib.sha256(f"{model.header}\0{model.source}".encode()).digest()[:8], "big")
 
 
 def _hash_header(value: int) -> str:
@@ -60,7 +60,9 @@ def _hash_header(value: int) -> str:
 
 
 def _runtime() -> Mapping[str, str]:
-    found = sorted((f for f in (_FIRMWARE / "source").iterdir() if f.name.endswith((".c", ".h"))), key=lambda f: f.name)
+    found = sorted(
+        (f for f in (_FIRMWARE / "source").iterdir() if f.name.endswith((".c", ".h", ".inc"))), key=lambda f: f.name
+    )
     return {f"runtime/{f.name}": f.read_text("utf-8") for f in found}
 
 

@@ -9,7 +9,7 @@ import selectors
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO
 
@@ -24,6 +24,8 @@ from bqsearch.types import Array, Bytes, Ints
 
 PATIENCE = 60.0  # seconds without a byte
 _CHUNK = 1 << 16
+_ENDED = "the program ended"
+_LAST_WORDS = 2.0  # seconds that a program may take to end once its pipes are closed
 _SHOWN_BYTES = 32
 _SHOWN_LINES = 8
 
@@ -111,7 +113,7 @@ class Device:
         if self._from in ready:
             received = os.read(self._from, _CHUNK)
             if not received:
-                raise BoardError("the program ended")
+                raise BoardError(_ENDED)
             self._received += received
         return request[os.write(self._to, request) :] if self._to in ready else request
 
@@ -121,16 +123,17 @@ class Device:
         try:
             yield
         except (BoardError, BrokenPipeError) as error:
-            what = "the program ended" if isinstance(error, BrokenPipeError) else str(error)
-            raise BoardError("; ".join([what, *self._log_lines()])) from None
+            what = _ENDED if isinstance(error, BrokenPipeError) else str(error)
+            raise BoardError("; ".join([what, *self._log_lines(what == _ENDED)])) from None
 
-    def _log_lines(self) -> Iterator[str]:
+    def _log_lines(self, ended: bool) -> Iterator[str]:
         if self._received:
             shown = self._received[:_SHOWN_BYTES].hex(" ")
             yield f"{len(self._received)} B received that make no frame: {shown}"
-        status = self._process.poll()
-        if status is not None:
-            yield f"signal {-status}" if status < 0 else f"status {status}"
+        if ended:
+            with suppress(subprocess.TimeoutExpired):  # its pipes are closed, and it is about to end
+                status = self._process.wait(_LAST_WORDS)
+                yield f"signal {-status}" if status < 0 else f"status {status}"
         self._log.seek(0)
         printed = self._log.read().decode("utf-8", "replace").strip().splitlines()
         yield from printed[:_SHOWN_LINES] or ["it printed nothing"]

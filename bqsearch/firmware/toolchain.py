@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,9 +87,11 @@ def build(board: Board, folder: Path, out: Path, *, optimizing: str = OPTIMIZING
     compiler = find_compiler(board.compiler, f"building firmware for {board.title}")
     common = [compiler, *COMPILING, optimizing, *flags_of(board), *WARNINGS, *(f"-I{place}" for place in INCLUDED)]
     objects = {source: (out / "objects" / source).resolve().with_suffix(".o") for source in _sources(board, folder)}
-    for source, target in objects.items():
+    for target in objects.values():
         target.parent.mkdir(parents=True, exist_ok=True)
-        run([*common, "-c", source, "-o", str(target)], folder)
+    commands = [[*common, "-c", source, "-o", str(target)] for source, target in objects.items()]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(lambda command: run(command, folder), commands))
     program = Program(board=board, path=out.resolve() / "firmware.elf", map=out.resolve() / "firmware.map")
     link = [*linking(board), f"-Wl,-Map={program.map}", *map(str, objects.values()), "-o", str(program.path)]
     run([compiler, optimizing, *flags_of(board), *link], folder)

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from firmware.sample import HEADER, SIZE, built, inputs_of, need, need_program, source, sums
+from firmware.sample import SIZE, built, exported, inputs_of, need, need_program, network, sums
 
 from bqsearch.errors import OutputError
 from bqsearch.exporters.firmware import export, model_hash
 from bqsearch.firmware import map as linker
 from bqsearch.firmware.board import BOARDS, HIFIVE1, HOST, STM32F405, Board
+from bqsearch.firmware.emit import ModelSource
 from bqsearch.firmware.emulator import run
 from bqsearch.firmware.toolchain import Program
 
@@ -61,23 +62,23 @@ def check(program: Path, board: Board) -> None:
 
 
 def test_the_folder_holds_all_that_is_needed_and_nothing_else(tmp_path: Path) -> None:
-    export(tmp_path, header=HEADER, source=source(), board=STM32F405)
+    export(tmp_path, network(), STM32F405)
     found = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
     top = {"model.h", "model.c", "model_hash.h", "main.c", "Makefile", "CMakeLists.txt", "README.md"}
     own = {"board.h", "startup.h", "startup.c", "sections.ld", "stm32f405/board.c", "stm32f405/link.ld", "host/board.c"}
     assert {name for name in found if not name.startswith("runtime/")} == top | {f"boards/{name}" for name in own}
     assert {"runtime/bq.h", "runtime/bq.c"} < found
-    assert (tmp_path / "model.c").read_text("utf-8") == source()
+    assert (tmp_path / "model.c").read_text("utf-8") == network().source
 
 
 def test_no_placeholder_is_left(tmp_path: Path) -> None:
-    export(tmp_path, header=HEADER, source=source(), board=HIFIVE1)
+    export(tmp_path, network(), HIFIVE1)
     for name in ("Makefile", "CMakeLists.txt", "README.md"):
         assert not re.search(r"@[A-Z]+@", (tmp_path / name).read_text("utf-8"))
 
 
 def test_every_file_that_the_readme_names_is_there(tmp_path: Path) -> None:
-    export(tmp_path, header=HEADER, source=source(), board=HIFIVE1)
+    export(tmp_path, network(), HIFIVE1)
     table = re.findall(r"^\| (`.*`) \|", (tmp_path / "README.md").read_text("utf-8"), re.MULTILINE)
     names = re.findall(r"`([^`]+)`", " ".join(table))
     assert names
@@ -85,14 +86,15 @@ def test_every_file_that_the_readme_names_is_there(tmp_path: Path) -> None:
 
 
 def test_the_hash_tells_networks_apart() -> None:
-    assert model_hash("a", "b") != model_hash("a", "c")
-    assert model_hash("ab", "") != model_hash("a", "b")
+    told = {model_hash(ModelSource(header=h, source=s)) for h, s in [("a", "b"), ("a", "c"), ("ab", "")]}
+    assert len(told) == 3
+    assert all(0 <= value < 2**64 for value in told)
 
 
 def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot write firmware"):
-        export(tmp_path / "file", header=HEADER, source=source(), board=HOST)
+        export(tmp_path / "file", network(), HOST)
 
 
 @ALL
@@ -111,7 +113,7 @@ def test_make_and_cmake_build_what_the_toolchain_builds(board: Board, tmp_path: 
 
 def test_make_builds_for_this_computer_in_a_boards_folder(tmp_path: Path) -> None:
     need(HOST)
-    export(tmp_path, header=HEADER, source=source(), board=HIFIVE1)
+    exported(tmp_path, HIFIVE1)
     make("make", "-C", tmp_path, "BOARD=host")
     check(tmp_path / "build" / "host" / "firmware.elf", HOST)
 
@@ -119,7 +121,7 @@ def test_make_builds_for_this_computer_in_a_boards_folder(tmp_path: Path) -> Non
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
 def test_the_library_serves_a_program_of_ones_own(compiler: str, tmp_path: Path) -> None:
     path = need_program(compiler)
-    export(tmp_path, header=HEADER, source=source(), board=HOST)
+    exported(tmp_path, HOST)
     make("make", "-C", tmp_path, "lib", f"CC={path}")
     (tmp_path / "user.c").write_text(USER)
     library = tmp_path / "build" / "host" / "libbq.a"
@@ -131,7 +133,7 @@ def test_the_library_serves_a_program_of_ones_own(compiler: str, tmp_path: Path)
 def test_a_cmake_project_takes_the_library_in(tmp_path: Path) -> None:
     need(HOST)
     need_program("cmake")
-    export(tmp_path / "network", header=HEADER, source=source(), board=HIFIVE1)
+    exported(tmp_path / "network", HIFIVE1)
     (tmp_path / "user.c").write_text(USER)
     (tmp_path / "CMakeLists.txt").write_text(PROJECT)
     make("cmake", "-S", tmp_path, "-B", tmp_path / "build", "-D", "BOARD=mine")
@@ -140,7 +142,7 @@ def test_a_cmake_project_takes_the_library_in(tmp_path: Path) -> None:
 
 
 def test_an_unknown_board_is_refused(tmp_path: Path) -> None:
-    export(tmp_path, header=HEADER, source=source(), board=HOST)
+    exported(tmp_path, HOST)
     for command in (
         ["make", "-C", tmp_path, "BOARD=x"],
         ["cmake", "-S", tmp_path, "-B", tmp_path / "b", "-D", "BOARD=x"],

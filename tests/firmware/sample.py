@@ -9,13 +9,13 @@ from bqsearch.errors import ToolError
 from bqsearch.exporters.firmware import export
 from bqsearch.firmware import toolchain
 from bqsearch.firmware.board import BOARDS, Board
+from bqsearch.firmware.emit import ModelSource
 from bqsearch.firmware.toolchain import Program
 from bqsearch.types import Bytes
 
 SIZE = 64  # bytes of input and of output
 EMULATED = [board for board in BOARDS.values() if board.emulator is not None]
 NOPS = 40
-HEADER = f"#define BQ_INPUT_BYTES {SIZE}\n#define BQ_OUTPUT_BYTES {SIZE}\n"
 _SOURCE = """
 #include "bq.h"
 #include "model.h"
@@ -62,9 +62,10 @@ COUNTED = f"""
 """
 
 
-def source(inside: str = "return BQ_OK;", before: str = "") -> str:
-    """`model.c`, with C at the end of the operator and before it."""
-    return _SOURCE.replace("INSIDE", inside).replace("BEFORE", before)
+def network(inside: str = "return BQ_OK;", before: str = "", size: int = SIZE) -> ModelSource:
+    """The network, with C at the end of the operator and before it."""
+    header = f"#define BQ_INPUT_BYTES {size}\n#define BQ_OUTPUT_BYTES {size}\n"
+    return ModelSource(header=header, source=_SOURCE.replace("INSIDE", inside).replace("BEFORE", before))
 
 
 def sums(inputs: Bytes) -> Bytes:
@@ -95,8 +96,16 @@ def need_program(name: str) -> str:
         pytest.skip(str(missing))
 
 
-def built(board: Board, folder: Path, model: str | None = None, *, optimizing: str = "-O2") -> Program:
+def exported(folder: Path, board: Board, model: ModelSource | None = None) -> None:
+    """The network's folder, of the runtime only what it uses, so that it is built fast."""
+    export(folder, model or network(), board)
+    for path in (folder / "runtime").glob("*.c"):
+        if path.name != "bq.c":
+            path.unlink()
+
+
+def built(board: Board, folder: Path, model: ModelSource | None = None, *, optimizing: str = "-O2") -> Program:
     """The network's program; skip where the board's tools are missing."""
     need(board)
-    export(folder, header=HEADER, source=model or source(), board=board)
+    exported(folder, board, model)
     return toolchain.build(board, folder, folder / "build" / board.name, optimizing=optimizing)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from firmware.sample import COUNTED, EMULATED, HEADER, NOPS, SIZE, built, inputs_of, need, source, sums
+from firmware.sample import COUNTED, EMULATED, NOPS, SIZE, built, inputs_of, need, network, sums
 
 from bqsearch.errors import BoardError, ToolError
 from bqsearch.exporters.firmware import export, model_hash
@@ -28,7 +28,7 @@ def test_outputs_are_the_networks(board: Board, tmp_path: Path) -> None:
     np.testing.assert_array_equal(outcome.outputs, sums(inputs))
     assert done == [1] * 10
     assert (outcome.info.arena, outcome.info.input_bytes, outcome.info.output_bytes) == (2 * SIZE, SIZE, SIZE)
-    assert outcome.info.model_hash == model_hash(HEADER, source())
+    assert outcome.info.model_hash == model_hash(network())
 
 
 @ALL
@@ -42,7 +42,7 @@ def test_instructions_are_counted_to_the_last_one(board: Board, tmp_path: Path) 
     """A turn of the loop is `NOPS` instructions and what counts the turns, always the same."""
     inputs = np.zeros((6, SIZE), np.uint8)
     inputs[:, 0] = [1, 2, 3, 3, 7, 255]
-    program = built(board, tmp_path, source(COUNTED))
+    program = built(board, tmp_path, network(COUNTED))
     counts = run(program, inputs).instructions
     turn = counts[1] - counts[0]
     assert NOPS < turn <= NOPS + 4
@@ -55,7 +55,7 @@ def test_the_stacks_peak_grows_by_what_the_network_takes(board: Board, tmp_path:
     taking = "volatile uint8_t taken[{}]; taken[0] = total; return taken[0] == total ? BQ_OK : BQ_BAD_STREAM;"
     peaks = []
     for size in (512, 1536):
-        outcome = run(built(board, tmp_path / str(size), source(taking.format(size))), inputs_of(2))
+        outcome = run(built(board, tmp_path / str(size), network(taking.format(size))), inputs_of(2))
         peaks.append(outcome.stack_peak)
         assert outcome.info.stack == RAM[board.name] - 2 * SIZE
     assert 512 < peaks[0] < 1024
@@ -64,14 +64,14 @@ def test_the_stacks_peak_grows_by_what_the_network_takes(board: Board, tmp_path:
 
 @ON_BOARDS
 def test_a_stack_that_filled_its_memory_is_an_error(board: Board, tmp_path: Path) -> None:
-    model = source("*(volatile uint32_t *)stack_bottom = 1; return BQ_OK;", "extern uint32_t stack_bottom[];")
+    model = network("*(volatile uint32_t *)stack_bottom = 1; return BQ_OK;", "extern uint32_t stack_bottom[];")
     with pytest.raises(BoardError, match=rf"the stack filled all of its {RAM[board.name] - 2 * SIZE} B"):
         run(built(board, tmp_path, model), inputs_of(1))
 
 
 @ON_BOARDS
 def test_a_fault_is_told_with_its_place(board: Board, tmp_path: Path) -> None:
-    program = built(board, tmp_path, source("return *(volatile uint32_t *)0xf0000000 != 0 ? BQ_OK : BQ_BAD_STREAM;"))
+    program = built(board, tmp_path, network("return *(volatile uint32_t *)0xf0000000 != 0 ? BQ_OK : BQ_BAD_STREAM;"))
     with pytest.raises(
         BoardError, match=r"the processor met a fault at 0x(20|08)\w{6}, cause 0x\w+; it printed nothing"
     ):
@@ -85,12 +85,12 @@ def test_data_is_copied_to_ram_and_the_rest_is_cleared(board: Board, tmp_path: P
         "filled[total % 3]++; cleared[1]++; arena[op->output] = (uint8_t)(filled[2] * 16 + cleared[1]); return BQ_OK;"
     )
     inputs = np.full((2, SIZE), 2, np.uint8)  # their sum is 128: the remainder is 2
-    assert run(built(board, tmp_path, source(inside, before)), inputs).outputs[:, 0].tolist() == [0xA1, 0xB2]
+    assert run(built(board, tmp_path, network(inside, before)), inputs).outputs[:, 0].tolist() == [0xA1, 0xB2]
 
 
 @ALL
 def test_a_status_of_the_runtime_is_an_error(board: Board, tmp_path: Path) -> None:
-    program = built(board, tmp_path, source("return arena[0] == 9 ? BQ_BAD_STREAM : BQ_OK;"))
+    program = built(board, tmp_path, network("return arena[0] == 9 ? BQ_BAD_STREAM : BQ_OK;"))
     assert run(program, np.zeros((1, SIZE), np.uint8)).outputs.shape == (1, SIZE)
     with pytest.raises(BoardError, match="the network ended with status 1"):
         run(program, np.full((1, SIZE), 9, np.uint8))
@@ -98,7 +98,7 @@ def test_a_status_of_the_runtime_is_an_error(board: Board, tmp_path: Path) -> No
 
 @ALL
 def test_firmware_that_hangs_is_ended_and_named(board: Board, tmp_path: Path) -> None:
-    program = built(board, tmp_path, source("while (op->count) { *(volatile uint8_t *)arena = total; } return BQ_OK;"))
+    program = built(board, tmp_path, network("while (op->count) { *(volatile uint8_t *)arena = total; } return BQ_OK;"))
     begin = time.monotonic()
     with started(program, patience=1.0) as device:
         info, process = device.greeting(), device._process
@@ -167,7 +167,7 @@ def test_an_input_of_another_size_is_never_sent(tmp_path: Path) -> None:
 
 def test_a_program_that_ends_says_so_with_its_log(tmp_path: Path) -> None:
     program = built(
-        HOST, tmp_path, source('(void)fputs("no more", stderr); exit(3);', "#include <stdio.h>\n#include <stdlib.h>")
+        HOST, tmp_path, network('(void)fputs("no more", stderr); exit(3);', "#include <stdio.h>\n#include <stdlib.h>")
     )
     with pytest.raises(BoardError, match="the program ended; status 3; no more"):
         run(program, inputs_of(1))
@@ -199,7 +199,6 @@ def test_a_missing_emulator_is_named_with_its_package(tmp_path: Path, monkeypatc
 def test_inputs_and_outputs_longer_than_a_pipe_arrive(tmp_path: Path) -> None:
     need(HOST)
     size = 300_000
-    header = f"#define BQ_INPUT_BYTES {size}\n#define BQ_OUTPUT_BYTES {size}\n"
-    export(tmp_path, header=header, source=source(), board=HOST)
+    export(tmp_path, network(size=size), HOST)
     inputs = np.random.default_rng(1).integers(0, 256, (1, size)).astype(np.uint8)
     np.testing.assert_array_equal(run(build(HOST, tmp_path, tmp_path / "build"), inputs).outputs, sums(inputs))

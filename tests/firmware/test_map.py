@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from firmware.sample import EMULATED, built, source
+from firmware.sample import EMULATED, built, network
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -145,7 +145,7 @@ def test_noise_is_an_empty_map_or_none(content: str) -> None:
 def test_sizes_are_those_of_the_binutils(board: Board, optimizing: str, tmp_path: Path) -> None:
     before = "static uint16_t filled[] = {7, 8, 9};"
     program = built(
-        board, tmp_path, source("return filled[arena[0]]++ ? BQ_OK : BQ_BAD_STREAM;", before), optimizing=optimizing
+        board, tmp_path, network("return filled[arena[0]]++ ? BQ_OK : BQ_BAD_STREAM;", before), optimizing=optimizing
     )
     image, prefix = linker.read(program.path.read_bytes()), board.compiler.prefix
     listed = _printed(f"{prefix}size", "-A", program.path)
@@ -162,7 +162,7 @@ def test_sizes_are_those_of_the_binutils(board: Board, optimizing: str, tmp_path
 @ON_BOARDS
 def test_flash_is_what_is_flashed(board: Board, tmp_path: Path) -> None:
     program = built(
-        board, tmp_path, source("return filled[arena[0]]++ ? BQ_OK : BQ_BAD_STREAM;", "static uint8_t filled[] = {7};")
+        board, tmp_path, network("return filled[arena[0]]++ ? BQ_OK : BQ_BAD_STREAM;", "static uint8_t filled[] = {7};")
     )
     raw = tmp_path / "raw.bin"
     _printed(f"{board.compiler.prefix}objcopy", "-O", "binary", program.path, raw)

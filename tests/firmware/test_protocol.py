@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from firmware.compilers import SANITIZED, STRICT, need_sanitizers
-from firmware.sample import HEADER, SIZE, source
+from firmware.sample import SIZE, network
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -78,7 +78,7 @@ def firmware(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     """The example for this computer, with all warnings and sanitizers."""
     compiler = need_sanitizers(request.param)
     folder = tmp_path_factory.mktemp(request.param)
-    export(folder, header=HEADER, source=source(), board=HOST)
+    export(folder, network(), HOST)
     files = ["main.c", "model.c", "runtime/bq.c", "boards/host/board.c"]
     command = [compiler, *STRICT, *SANITIZED, "-I.", "-Iruntime", "-Iboards", *files, "-o", "firmware"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)

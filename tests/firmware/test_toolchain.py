@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from firmware.sample import EMULATED, HEADER, built, need_program, source
+from firmware.sample import EMULATED, built, need, need_program, network
 
 from bqsearch.errors import ToolError, UnknownNameError
 from bqsearch.exporters.firmware import export
@@ -57,19 +57,19 @@ def test_a_compiler_without_its_c_library_is_named(tmp_path: Path, monkeypatch: 
 
 def test_a_compilers_message_is_shown(tmp_path: Path) -> None:
     with pytest.raises(ToolError, match=r"(?s)^cc failed with status 1: .*model\.c:.*wrong.* undeclared"):
-        built(HOST, tmp_path, source("return wrong;"))
+        built(HOST, tmp_path, network("return wrong;"))
 
 
 def test_warnings_are_errors(tmp_path: Path) -> None:
     with pytest.raises(ToolError, match="Wconversion"):
-        built(HOST, tmp_path, source("total = op->count; return total ? BQ_OK : BQ_BAD_STREAM;"))
+        built(HOST, tmp_path, network("total = op->count; return total ? BQ_OK : BQ_BAD_STREAM;"))
 
 
 def test_a_compiler_that_does_not_end_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program(tmp_path, "cc", "exec sleep 60")
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
     monkeypatch.setattr(toolchain, "_PATIENCE", 0.2)
-    export(tmp_path / "folder", header=HEADER, source=source(), board=HOST)
+    export(tmp_path / "folder", network(), HOST)
     with pytest.raises(ToolError, match="cc was not done after 0 s: "):
         toolchain.build(HOST, tmp_path / "folder", tmp_path / "out")
 
@@ -83,22 +83,26 @@ def test_what_cannot_be_started_is_named(tmp_path: Path) -> None:
 def test_ram_that_is_too_small_is_the_linkers_error(board: Board, tmp_path: Path) -> None:
     before = "static uint8_t much[200000];"
     with pytest.raises(ToolError, match=r"RAM has no room left for the stack|will not fit in region `ram'"):
-        built(board, tmp_path, source("return much[op->count]++ ? BQ_OK : BQ_BAD_STREAM;", before))
+        built(board, tmp_path, network("return much[op->count]++ ? BQ_OK : BQ_BAD_STREAM;", before))
 
 
 def test_a_stack_that_is_too_small_is_the_linkers_error(tmp_path: Path) -> None:
     before = f"static uint8_t much[{16384 - 128 - 240}];"
     with pytest.raises(ToolError, match="RAM has no room left for the stack"):
-        built(HIFIVE1, tmp_path, source("return much[op->count]++ ? BQ_OK : BQ_BAD_STREAM;", before))
+        built(HIFIVE1, tmp_path, network("return much[op->count]++ ? BQ_OK : BQ_BAD_STREAM;", before))
 
 
 @ON_BOARDS
 def test_only_what_is_used_is_linked(board: Board, tmp_path: Path) -> None:
-    image = linker.read(built(board, tmp_path).path.read_bytes())
+    """The whole runtime is compiled, without warnings."""
+    need(board)
+    export(tmp_path, network(), board)
+    image = linker.read(toolchain.build(board, tmp_path, tmp_path / "build").path.read_bytes())
     names = {symbol.name for symbol in image.symbols}
     assert {"main", "bq_invoke", "board_read"} <= names
-    assert not names & {"bq_invoke_batch", "bq_invoke_in_batch", "malloc", "_sbrk", "printf", "exit"}
-    assert not {name for name in names if "huffman" in name or "packed" in name}
+    assert not names & {"bq_invoke_batch", "malloc", "_sbrk", "printf", "exit"}
+    own = {"bq_init", "bq_input", "bq_invoke", "bq_invoke_in", "bq_model", "bq_output"}
+    assert {name for name in names if name.startswith("bq_")} <= own
 
 
 @ON_BOARDS
@@ -120,7 +124,7 @@ def test_programs_are_the_same_wherever_they_are_built(board: Board, tmp_path: P
 @pytest.mark.parametrize("optimizing", ["-Os", "-O2"])
 def test_clang_compiles_the_boards_without_a_warning(board: Board, optimizing: str, tmp_path: Path) -> None:
     clang = need_program("clang")
-    export(tmp_path, header=HEADER, source=source(), board=board)
+    export(tmp_path, network(), board)
     flags = [flag for flag in board.flags if flag != TUNING]
     places = ["-I.", "-Iruntime", "-Iboards"]
     for name in ("main.c", *(f"boards/{s}" for s in board.sources if s.endswith(".c"))):
