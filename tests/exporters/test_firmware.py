@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from firmware.sample import SIZE, built, exported, inputs_of, need, need_program, network, sums
 
 from bqsearch.errors import OutputError
 from bqsearch.exporters.firmware import export, model_hash
@@ -15,6 +14,7 @@ from bqsearch.firmware.board import BOARDS, HIFIVE1, HOST, STM32F405, Board
 from bqsearch.firmware.emit import ModelSource
 from bqsearch.firmware.emulator import run
 from bqsearch.firmware.toolchain import Program
+from firmware.sample import SIZE, built, exported, inputs_of, need, need_program, network, sums
 
 ALL = pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
 USER = """

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from firmware.sample import COUNTED, EMULATED, NOPS, SIZE, built, inputs_of, need, network, sums
 
 from bqsearch.errors import BoardError, ToolError
 from bqsearch.exporters.firmware import export, model_hash
 from bqsearch.firmware.board import BOARDS, HIFIVE1, HOST, Board
 from bqsearch.firmware.emulator import run, started
 from bqsearch.firmware.toolchain import Program, build
+from firmware.sample import COUNTED, EMULATED, NOPS, SIZE, built, inputs_of, need, network, sums
 
 ALL = pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
 ON_BOARDS = pytest.mark.parametrize("board", EMULATED, ids=lambda board: board.name)

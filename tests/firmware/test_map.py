@@ -7,7 +7,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from firmware.sample import EMULATED, built, network
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +14,7 @@ from bqsearch.errors import ToolError
 from bqsearch.firmware import map as linker
 from bqsearch.firmware.board import Board
 from bqsearch.firmware.map import SECTIONS, Part, Section, Symbol
+from firmware.sample import EMULATED, built, network
 
 ON_BOARDS = pytest.mark.parametrize("board", EMULATED, ids=lambda board: board.name)
 NAMES = b"\0.text\0.data\0.bss\0.symtab\0.strtab\0main\0$x\0"

@@ -5,8 +5,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from firmware.compilers import SANITIZED, STRICT, need_sanitizers
-from firmware.sample import SIZE, network
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +13,8 @@ from bqsearch.exporters.firmware import export
 from bqsearch.firmware import protocol
 from bqsearch.firmware.board import HOST
 from bqsearch.firmware.protocol import BYE, INFER, INFO, Frame, Info
+from firmware.compilers import SANITIZED, STRICT, need_sanitizers
+from firmware.sample import SIZE, network
 
 FRAMES = st.builds(Frame, command=st.integers(0, 255), payload=st.binary(max_size=200))
 TOLD = Info(arena=2 * SIZE, input_bytes=SIZE, output_bytes=SIZE, stack=0, model_hash=0)

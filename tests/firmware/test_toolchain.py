@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-from firmware.sample import EMULATED, built, need, need_program, network
 
 from bqsearch.errors import ToolError, UnknownNameError
 from bqsearch.exporters.firmware import export
@@ -13,6 +12,7 @@ from bqsearch.firmware import toolchain
 from bqsearch.firmware.board import HIFIVE1, HOST, STM32F405, Board
 from bqsearch.firmware.toolchain import COMPILING, WARNINGS
 from bqsearch.hardware import target
+from firmware.sample import EMULATED, built, need, need_program, network
 
 ON_BOARDS = pytest.mark.parametrize("board", EMULATED, ids=lambda board: board.name)
 TRIPLES = {"riscv64-unknown-elf-": "riscv32-unknown-elf", "arm-none-eabi-": "thumbv7em-none-eabi"}
