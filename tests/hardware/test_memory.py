@@ -73,9 +73,10 @@ def test_the_arena_is_that_of_its_schedule(graph: Graph, seed: int) -> None:
         nbytes, peak = plan.with_tables(tables)
         assert plan.schedule(tables).nbytes == nbytes
         assert plan.schedule({}).nbytes == plan.nbytes == plan.with_tables({})[0] <= nbytes
-        top = max((b for b in plan.buffers if b.end == nbytes), key=lambda b: b.last, default=None)
-        scratch = [step for step in plan.schedule(tables).steps if any(b.end == nbytes for b in step.scratch)]
-        assert any(step.ops[0] == peak for step in scratch) or (top and top.first <= plan.step[peak] <= top.last)
+        steps = plan.schedule(tables).steps
+        ends = [max(b.end for b in (*live, *step.scratch)) for live, step in zip(plan.live, steps, strict=True)]
+        assert plan.step[peak] == ends.index(nbytes)
+        assert nbytes == max(ends)
         assert plan.schedule(tables).decodes == plan.decodes
         alone = {op: plan.end(op, nbytes) for op, nbytes in tables.items()}
         assert max([plan.nbytes, *alone.values()]) <= nbytes
