@@ -1,5 +1,6 @@
 """Networks in C on this machine: built with its compiler, called through ctypes."""
 
+import contextlib
 import ctypes
 import hashlib
 import os
@@ -19,7 +20,8 @@ from bqsearch.graph.ir import Graph
 from bqsearch.types import Array
 
 SOURCES = Path(__file__).with_name("source")
-FLAGS = ("-std=c11", "-O3", "-fPIC", "-shared", "-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections")
+FLAGS = ("-std=c11", "-O3", "-fPIC", "-ffunction-sections", "-fdata-sections")
+LINK = ("-shared", "-Wl,--gc-sections")
 _BAD_STREAM = 1
 
 
@@ -106,26 +108,40 @@ def build(graph: Graph, model: ModelSource, cache: Path | None = None, flags: Se
     Raises:
         OutputError: There is no compiler, or it fails.
     """
-    sources = sorted(SOURCES.glob("*.c"))
-    digest = hashlib.sha256(repr((model.header, model.source, flags, compiler())).encode())
-    for path in sorted(SOURCES.iterdir()):
-        digest.update(path.name.encode() + path.read_bytes())
     folder = cache or Path(tempfile.gettempdir()) / f"bqsearch-{os.getuid()}"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    library = folder / f"{digest.hexdigest()[:32]}.so"
+    objects = _objects(folder, flags)
+    digest = hashlib.sha256(repr((objects.name, model.header, model.source)).encode()).hexdigest()
+    library = folder / f"{digest[:32]}.so"
     if not library.is_file():
-        _compile(model, sources, library, flags)
+        with tempfile.TemporaryDirectory(dir=folder) as name:
+            made, text = Path(name) / "model.so", Path(name) / "model.c"
+            (Path(name) / "model.h").write_text(model.header, "utf-8")
+            text.write_text(model.source, "utf-8")
+            parts = [str(path) for path in (text, *sorted(objects.glob("*.o")))]
+            _compile([*flags, *LINK, f"-I{SOURCES}", *parts, "-o", str(made)])
+            os.replace(made, library)
     return HostModel(graph=graph, library=library, _loaded=ctypes.CDLL(str(library)))
 
 
-def _compile(model: ModelSource, sources: Sequence[Path], library: Path, flags: Sequence[str]) -> None:
-    with tempfile.TemporaryDirectory(dir=library.parent) as name:
-        folder = Path(name)
-        (folder / "model.h").write_text(model.header, "utf-8")
-        (folder / "model.c").write_text(model.source, "utf-8")
-        made = folder / "model.so"
-        command = [compiler(), *flags, f"-I{SOURCES}", f"-I{folder}", str(folder / "model.c"), *map(str, sources)]
-        done = subprocess.run([*command, "-o", str(made)], capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise OutputError(f"the C compiler failed on the network: {done.stderr.strip()[-2000:]}")
-        os.replace(made, library)
+def _objects(folder: Path, flags: Sequence[str]) -> Path:
+    """The folder of the runtime's object files, which all networks share."""
+    digest = hashlib.sha256(repr((compiler(), flags)).encode())
+    for path in sorted(SOURCES.iterdir()):
+        digest.update(path.name.encode() + path.read_bytes())
+    objects = folder / digest.hexdigest()[:32]
+    if not objects.is_dir():
+        with tempfile.TemporaryDirectory(dir=folder) as name:
+            made = Path(name) / "objects"
+            made.mkdir()
+            for path in sorted(SOURCES.glob("*.c")):
+                _compile([*flags, f"-I{SOURCES}", "-c", str(path), "-o", str(made / f"{path.stem}.o")])
+            with contextlib.suppress(OSError):  # another process was faster
+                os.rename(made, objects)
+    return objects
+
+
+def _compile(arguments: Sequence[str]) -> None:
+    done = subprocess.run([compiler(), *arguments], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise OutputError(f"the C compiler failed: {done.stderr.strip()[-2000:]}")

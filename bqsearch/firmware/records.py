@@ -8,7 +8,7 @@ import numpy as np
 
 from bqsearch.errors import UnsupportedError
 from bqsearch.firmware import ctext
-from bqsearch.firmware.arithmetic import input_radius, multiplier_of
+from bqsearch.firmware.arithmetic import input_radius, multiplier_of, round_half_away
 from bqsearch.firmware.layers import FirmwareLayer, firmware_layers
 from bqsearch.firmware.maps import MAPPED, rescaled, table_of
 from bqsearch.firmware.quantized import activation_range, code_range, scale_of, zero_of
@@ -384,23 +384,38 @@ def _mean(network: _Network, step: Step) -> _Made:
     op, read, output, ends = _one(network, step)
     axes = network.tensor(op.inputs[1]).data
     assert axes is not None
-    outer, count, inner = _parts(read.shape, {int(axis) % len(read.shape) for axis in axes.reshape(-1)})
+    named = {int(axis) % len(read.shape) for axis in axes.reshape(-1)}
+    outer, count, inner = _parts(read.shape, named)
+    planes = len(read.shape) == 4 and named == {1, 2} and op.options.get("keepDims", False) and read.dtype == "uint8"
+    scaling = _mean_of_planes(read, output, count) if planes else _mean_of_any(read, output, count)
+    sizes = {"outer": outer, "count": count, "inner": inner}
+    return _Made(kind="bq_average_over", fields={"run": _kernel("mean", read), **ends, **sizes, **scaling})
+
+
+def _mean_of_any(read: Tensor, output: Tensor, count: int) -> dict[str, object]:
+    """The number of elements goes into the multiplier."""
     multiplier, shift = multiplier_of(scale_of(read) / scale_of(output))
     more = min(count.bit_length() - 1, 32, 31 + shift)
-    return _Made(
-        kind="bq_average_over",
-        fields={
-            "run": _kernel("mean", read),
-            **ends,
-            "outer": outer,
-            "count": count,
-            "inner": inner,
-            "multiplier": (multiplier << more) // count,
-            "shift": shift - more,
-            "input_zero": zero_of(read),
-            "output_zero": zero_of(output),
-        },
-    )
+    return {
+        "multiplier": (multiplier << more) // count,
+        "shift": shift - more,
+        "input_zero": zero_of(read),
+        "output_zero": zero_of(output),
+    }
+
+
+def _mean_of_planes(read: Tensor, output: Tensor, count: int) -> dict[str, object]:
+    """TensorFlow Lite's kernel for means of uint8 over height and width that keep their dimensions, in float32 numbers:
+    the input's zero point is taken off last."""
+    of_read, of_output = np.float32(scale_of(read)), np.float32(scale_of(output))
+    multiplier, shift = multiplier_of(float(of_read / (np.float32(count) * of_output)))
+    offset = round_half_away(float(np.float32(zero_of(read)) * of_read / of_output))
+    return {
+        "multiplier": multiplier,
+        "shift": shift,
+        "input_zero": 0,
+        "output_zero": zero_of(output) - offset,
+    }
 
 
 def _parts(shape: Shape, axes: set[int]) -> tuple[int, int, int]:
@@ -459,7 +474,9 @@ def _concatenation(network: _Network, step: Step) -> _Made:
     parts, arrays = [], []
     for place, index in enumerate(op.inputs):
         tensor = network.tensor(index)
-        table = rescaled(tensor, output) if output.dtype == "uint8" else None
+        table = rescaled(tensor, output)
+        if tensor.data is not None or (table is not None and output.dtype == "int8"):
+            raise UnsupportedError("the C runtime concatenates int8 activations of equal scale only, and no constants")
         name = f"map_{step.ops[0]}_{place}"
         if table is not None:
             arrays.append(ctext.array("uint8_t", name, table.tolist()))

@@ -1,7 +1,8 @@
-"""Schedules made by hand for tests: every buffer in a place of its own, or as a test wants it."""
+"""Schedules made by hand for tests: every buffer in a place of its own, with a margin that nothing may touch."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Literal
 
 from bqsearch.graph.ir import Graph
 from bqsearch.graph.ops import SUPPORTED
@@ -10,50 +11,70 @@ from bqsearch.hardware.schedule import Schedule, Step
 from bqsearch.hardware.scratch import decoder_bytes, scratch_sizes
 from bqsearch.packing.container import Coded
 
+MARGIN = 8  # bytes between buffers
 
-@dataclass
-class Arena:
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Operators of one step, by index; others are executed whole.
+
+    Attributes:
+        ops: In order.
+        kind: As in `Step`.
+        rows: Of a strip.
+        direct: Whether a strip goes to the output without a buffer of its own.
+    """
+
+    ops: tuple[int, ...]
+    kind: Literal["whole", "in_place", "strips"]
+    rows: int | None = None
+    direct: bool = False
+
+
+class _Arena:
     """Gives out places, one behind the other."""
 
-    top: int = 0
-    places: dict[int, int] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.top = MARGIN
 
-    def take(self, tensor: int | None, nbytes: int, step: int = 0) -> Buffer:
-        buffer = Buffer(tensor=tensor, offset=self.top, nbytes=nbytes, first=step, last=step)
-        self.top += -(-nbytes // 4) * 4
+    def take(self, tensor: int | None, nbytes: int) -> Buffer:
+        buffer = Buffer(tensor=tensor, offset=self.top, nbytes=nbytes, first=0, last=0)
+        self.top += -(-nbytes // 4) * 4 + MARGIN
         return buffer
 
 
-def plan(
-    graph: Graph,
-    coded: Mapping[int, Coded] | None = None,
-    groups: Iterable[tuple[tuple[int, ...], str, int | None]] = (),
-    direct: bool = False,
-) -> Schedule:
-    """Groups of operators as (indices, kind, rows), and all other operators whole.
-
-    In-place outputs lie where the (first) input does; `direct` leaves the strip buffers out where that is allowed.
-    """
+def plan(graph: Graph, coded: Mapping[int, Coded] | None = None, groups: Iterable[Group] = ()) -> Schedule:
+    """A schedule; in-place outputs lie where the first input does."""
     tables = {op: decoder_bytes(c.coding, len(c.table)) for op, c in (coded or {}).items()}
-    grouped = {ops[0]: (ops, kind, rows) for ops, kind, rows in groups}
-    inside = {op for ops, _, _ in grouped.values() for op in ops[1:]}
-    arena, buffers, steps = Arena(), {}, []
+    first = {group.ops[0]: group for group in groups}
+    inside = {op for group in first.values() for op in group.ops[1:]}
+    arena, buffers, steps = _Arena(), {}, []
     for tensor in graph.inputs:
         buffers[tensor] = arena.take(tensor, graph.tensors[tensor].nbytes)
-    for index in range(len(graph.ops)):
+    for index, op in enumerate(graph.ops):
         if index in inside:
             continue
-        free = SUPPORTED[graph.ops[index].code].work == "free"
-        ops, kind, rows = grouped.get(index, ((index,), "in_place" if free else "whole", None))
-        sizes = list(scratch_sizes(graph, ops, kind, rows, tables))
-        if (direct and kind == "strips" and graph.ops[ops[-1]].code != "CONV_2D") or (direct and len(ops) == 1):
-            sizes[-1] = 0 if kind == "strips" else sizes[-1:] and sizes[-1]
-        steps.append(Step(kind=kind, ops=ops, rows=rows, scratch=tuple(arena.take(None, n, len(steps)) for n in sizes)))
-        output = graph.ops[ops[-1]].outputs[0]
+        free = SUPPORTED[op.code].work == "free"
+        group = first.get(index, Group(ops=(index,), kind="in_place" if free else "whole"))
+        sizes = list(scratch_sizes(graph, group.ops, group.kind, group.rows, tables))
+        if group.direct:
+            sizes[-1] = 0
+        scratch = tuple(arena.take(None, nbytes) for nbytes in sizes)
+        steps.append(Step(kind=group.kind, ops=group.ops, rows=group.rows, scratch=scratch))
+        output = graph.ops[group.ops[-1]].outputs[0]
         nbytes = graph.tensors[output].nbytes
-        if kind == "in_place":
-            source = buffers[graph.ops[ops[0]].inputs[0]]
-            buffers[output] = Buffer(tensor=output, offset=source.offset, nbytes=nbytes, first=0, last=0)
+        if group.kind == "in_place":
+            offset = buffers[op.inputs[0]].offset
+            buffers[output] = Buffer(tensor=output, offset=offset, nbytes=nbytes, first=0, last=0)
         else:
-            buffers[output] = arena.take(output, nbytes, len(steps) - 1)
-    return Schedule(steps=tuple(steps), buffers=tuple(buffers.values()))
+            buffers[output] = arena.take(output, nbytes)
+    end = Buffer(tensor=None, offset=arena.top, nbytes=4, first=0, last=0)
+    return Schedule(steps=tuple(steps), buffers=(*buffers.values(), end))
+
+
+def untouched(schedule: Schedule) -> list[int]:
+    """The bytes of the arena that belong to no buffer."""
+    used = bytearray(schedule.nbytes)
+    for buffer in [*schedule.buffers[:-1], *(buffer for step in schedule.steps for buffer in step.scratch)]:
+        used[buffer.offset : buffer.end] = b"\1" * buffer.nbytes
+    return [i for i, byte in enumerate(used) if not byte]

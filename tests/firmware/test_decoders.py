@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from firmware.compilers import SANITIZED, SOURCE, compile_c, need_sanitizers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from packing.tensors import MANY_CODEBOOKS, ONE_CODEBOOK, fibonacci, grouped, tensor
@@ -19,6 +18,7 @@ from bqsearch.packing.container import Coded
 from bqsearch.packing.huffman import read_table
 from bqsearch.packing.streams import STREAMS, decode, encode
 from bqsearch.types import Bytes
+from firmware.compilers import SANITIZED, SOURCE, compile_c, need_sanitizers
 
 DRIVER = Path(__file__).with_name("decoder_driver.c")
 DECODERS = [SOURCE / f"bq_{name}.c" for name in ("stream", "code", *STREAMS.codings)]

@@ -54,4 +54,12 @@ static inline int32_t bq_scaled(int32_t value, int32_t multiplier, int32_t shift
     return bq_divided(bq_high_product(bq_shifted(value, left), multiplier), left - shift);
 }
 
+/* The same, but halves are rounded up the second time, too. */
+static inline int32_t bq_scaled_up(int32_t value, int32_t multiplier, int32_t shift)
+{
+    int32_t left = bq_larger(shift, 0), right = left - shift;
+    int32_t product = bq_high_product(bq_shifted(value, left), multiplier);
+    return bq_sum(product, (int32_t)((uint32_t)1 << right >> 1)) >> right;
+}
+
 #endif

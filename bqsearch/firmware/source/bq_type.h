@@ -33,11 +33,25 @@ static inline bq_channel bq_channel_of(const bq_layer *layer, int32_t channel)
     return made;
 }
 
-/* An accumulator's code. */
+static inline bq_type bq_limited(const bq_channel *channel, int32_t scaled)
+{
+    return (bq_type)bq_clamp(bq_sum(scaled, channel->zero), channel->low, channel->high);
+}
+
+/* The code of a depthwise convolution's accumulator. */
+static inline bq_type bq_depthwise_code(const bq_channel *channel, int32_t sum)
+{
+    return bq_limited(channel, bq_scaled(bq_sum(channel->bias, sum), channel->multiplier, channel->shift));
+}
+
+/* The code of any other accumulator. TensorFlow Lite's matrix products of uint8, unlike the rest, round all halves up. */
 static inline bq_type bq_code_of(const bq_channel *channel, int32_t sum)
 {
-    int32_t scaled = bq_scaled(bq_sum(channel->bias, sum), channel->multiplier, channel->shift);
-    return (bq_type)bq_clamp(bq_sum(scaled, channel->zero), channel->low, channel->high);
+#if BQ_UNSIGNED
+    return bq_limited(channel, bq_scaled_up(bq_sum(channel->bias, sum), channel->multiplier, channel->shift));
+#else
+    return bq_depthwise_code(channel, sum);
+#endif
 }
 
 /* One filter of a pointwise convolution over `count` pixels of `taps` inputs each; codes are written `step` apart. */
