@@ -13,8 +13,7 @@ from bqsearch.errors import UnsupportedError
 from bqsearch.firmware import ctext
 from bqsearch.firmware.records import Record, records_of
 from bqsearch.graph.ir import Graph
-from bqsearch.hardware.memory import ALIGNMENT
-from bqsearch.hardware.schedule import Schedule
+from bqsearch.hardware.schedule import ALIGNMENT, Schedule
 from bqsearch.packing.container import Coded
 
 

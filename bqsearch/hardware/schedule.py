@@ -7,6 +7,8 @@ from typing import Literal
 
 from bqsearch.hardware.buffers import Buffer
 
+ALIGNMENT = 4  # bytes; the arena and all buffers in it begin at a multiple
+
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
@@ -17,12 +19,14 @@ class Step:
         ops: Indices of the operators, in order.
         rows: Output rows of a strip; None but for strips.
         scratch: What the step needs besides, in the order of `hardware.scratch`.
+        strips: How many strips there are; each decodes the weights of all operators.
     """
 
     kind: Literal["whole", "in_place", "strips"]
     ops: tuple[int, ...]
     rows: int | None
     scratch: tuple[Buffer, ...]
+    strips: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,3 +51,8 @@ class Schedule:
     def offsets(self) -> Mapping[int, int]:
         """Byte offset of each tensor in the arena."""
         return {buffer.tensor: buffer.offset for buffer in self.buffers if buffer.tensor is not None}
+
+    @cached_property
+    def decodes(self) -> Mapping[int, int]:
+        """For each operator how often its weights are decoded in an inference."""
+        return {op: step.strips for step in self.steps for op in step.ops}
