@@ -1,8 +1,11 @@
 """Finding compilers, and building firmware with them."""
 
+import contextlib
+import hashlib
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -72,7 +75,7 @@ def linking(board: Board, folder: str = "boards") -> tuple[str, ...]:
     return ("-nostartfiles", f"-L{folder}", f"-T{board.script}", "-Wl,--gc-sections")
 
 
-def build(board: Board, folder: Path, out: Path, *, optimizing: str = OPTIMIZING) -> Program:
+def build(board: Board, folder: Path, out: Path, *, optimizing: str = OPTIMIZING, cache: Path | None = None) -> Program:
     """Compile and link the firmware of a folder.
 
     Args:
@@ -80,22 +83,51 @@ def build(board: Board, folder: Path, out: Path, *, optimizing: str = OPTIMIZING
         folder: As `bqsearch.exporters.firmware` leaves it.
         out: Folder for all that is built; made if it is not there.
         optimizing: The compiler's option for it.
+        cache: Folder for the object files that all networks share; `out` if there is none.
 
     Raises:
         ToolError: The compiler is missing, fails, or takes too long.
     """
+    folder, out = folder.resolve(), out.resolve()
     compiler = find_compiler(board.compiler, f"building firmware for {board.title}")
-    common = [compiler, *COMPILING, optimizing, *flags_of(board), *WARNINGS, *(f"-I{place}" for place in INCLUDED)]
-    objects = {source: (out / "objects" / source).resolve().with_suffix(".o") for source in _sources(board, folder)}
-    for target in objects.values():
-        target.parent.mkdir(parents=True, exist_ok=True)
-    commands = [[*common, "-c", source, "-o", str(target)] for source, target in objects.items()]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(lambda command: run(command, folder), commands))
-    program = Program(board=board, path=out.resolve() / "firmware.elf", map=out.resolve() / "firmware.map")
-    link = [*linking(board), f"-Wl,-Map={program.map}", *map(str, objects.values()), "-o", str(program.path)]
+    flags = [compiler, *COMPILING, optimizing, *flags_of(board), *WARNINGS, *(f"-I{place}" for place in INCLUDED)]
+    runtime = sorted(f"runtime/{path.name}" for path in (folder / "runtime").glob("*.c"))
+    drivers = [f"boards/{name}" for name in board.sources]
+    shared = _shared_objects(flags, folder, [*runtime, *drivers], cache or out)
+    objects = [_compile(flags, folder, name, out) for name in ("main.c", "model.c")]
+    objects += [_object(shared, name) for name in (*runtime, *drivers)]
+    program = Program(board=board, path=out / "firmware.elf", map=out / "firmware.map")
+    link = [*linking(board), f"-Wl,-Map={program.map}", *map(str, objects), "-o", str(program.path)]
     run([compiler, optimizing, *flags_of(board), *link], folder)
     return program
+
+
+def _shared_objects(flags: Sequence[str], folder: Path, sources: Sequence[str], cache: Path) -> Path:
+    """The folder of the object files that do not depend on the network; it is made whole or not at all."""
+    version = run([flags[0], "--version"], folder)
+    digest = hashlib.sha256(repr((version, flags, sources)).encode())
+    for path in sorted(path for place in ("runtime", "boards") for path in (folder / place).rglob("*.*")):
+        digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
+    shared = cache.resolve() / f"objects-{digest.hexdigest()[:16]}"
+    if not shared.is_dir():
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache.resolve()) as made, ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(lambda name: _compile(flags, folder, name, Path(made) / "objects"), sources))
+            with contextlib.suppress(OSError):  # another process was faster
+                os.rename(Path(made) / "objects", shared)
+    return shared
+
+
+def _compile(flags: Sequence[str], folder: Path, source: str, out: Path) -> Path:
+    """The object file of a source of the folder."""
+    target = _object(out, source)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    run([*flags, "-c", source, "-o", str(target)], folder)
+    return target
+
+
+def _object(out: Path, source: str) -> Path:
+    return (out / source).with_suffix(".o")
 
 
 def run(command: Sequence[str], folder: Path) -> str:
@@ -128,9 +160,3 @@ def run(command: Sequence[str], folder: Path) -> str:
 
 def _missing(what: str, packages: Sequence[str], purpose: str) -> ToolError:
     return ToolError(f"{purpose} needs {what}, which is not installed: apt-get install {' '.join(packages)}")
-
-
-def _sources(board: Board, folder: Path) -> list[str]:
-    """All C files, relative to the folder, in the order in which they are linked."""
-    runtime = sorted(f"runtime/{path.name}" for path in (folder / "runtime").glob("*.c"))
-    return ["main.c", "model.c", *runtime, *(f"boards/{source}" for source in board.sources)]
