@@ -153,7 +153,12 @@ def started(program: Program, patience: float = PATIENCE) -> Iterator[Device]:
     with (
         tempfile.TemporaryFile() as log,
         subprocess.Popen(
-            _command(program), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, bufsize=0
+            _command(program),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            bufsize=0,
+            start_new_session=True,  # Ctrl-C is for this process, which then ends the other
         ) as process,
     ):
         try:

@@ -11,13 +11,15 @@ import pytest
 
 from bqsearch.errors import BoardError, ToolError
 from bqsearch.exporters.firmware import export, model_hash
-from bqsearch.firmware.board import BOARDS, HIFIVE1, HOST, Board
+from bqsearch.firmware import emulator
+from bqsearch.firmware.board import BOARDS, HIFIVE1, HOST, STM32F405, Board
 from bqsearch.firmware.emulator import run, started
 from bqsearch.firmware.toolchain import Program, build
 from firmware.sample import COUNTED, EMULATED, NOPS, SIZE, built, inputs_of, need, network, sums
 
 ALL = pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
 ON_BOARDS = pytest.mark.parametrize("board", EMULATED, ids=lambda board: board.name)
+RAM_BEGINS = {"hifive1": 0x80000000, "hifive1_revb": 0x80000000, "stm32f405": 0x20000000}
 RAM = {"hifive1": 16384, "hifive1_revb": 16384, "stm32f405": 131072}
 
 
@@ -50,6 +52,21 @@ def test_instructions_are_counted_to_the_last_one(board: Board, tmp_path: Path) 
     np.testing.assert_array_equal(run(program, inputs).instructions, counts)
 
 
+@pytest.mark.parametrize("board", [HIFIVE1, STM32F405], ids=lambda board: board.name)
+def test_more_instructions_are_counted_than_32_bits_hold(board: Board, tmp_path: Path) -> None:
+    inside = """
+        for (uint32_t i = arena[0] * UINT32_C(1000000); i != 0; --i) {
+            __asm__ volatile(".rept 20\\n nop\\n .endr");
+        }
+        return BQ_OK;
+    """
+    inputs = np.zeros((2, SIZE), np.uint8)
+    inputs[:, 0] = [1, 200]
+    one, many = run(built(board, tmp_path, network(inside)), inputs).instructions
+    assert many > 2**32
+    assert many - one == 199 * 22_000_000
+
+
 @ON_BOARDS
 def test_the_stacks_peak_grows_by_what_the_network_takes(board: Board, tmp_path: Path) -> None:
     taking = "volatile uint8_t taken[{}]; taken[0] = total; return taken[0] == total ? BQ_OK : BQ_BAD_STREAM;"
@@ -79,13 +96,23 @@ def test_a_fault_is_told_with_its_place(board: Board, tmp_path: Path) -> None:
 
 
 @ON_BOARDS
-def test_data_is_copied_to_ram_and_the_rest_is_cleared(board: Board, tmp_path: Path) -> None:
+def test_data_is_copied_to_ram_and_the_rest_is_cleared(
+    board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though RAM is full of something else when the board starts."""
     before = "static uint8_t filled[] = {7, 8, 9}; static uint8_t cleared[3];"
     inside = (
         "filled[total % 3]++; cleared[1]++; arena[op->output] = (uint8_t)(filled[2] * 16 + cleared[1]); return BQ_OK;"
     )
+    program = built(board, tmp_path, network(inside, before))
+    (tmp_path / "noise").write_bytes(bytes([0xD3]) * 4096)
+    start = emulator._command(program)
+    noise = f"loader,file={tmp_path / 'noise'},addr=0x{RAM_BEGINS[board.name]:x},force-raw=on"
+    monkeypatch.setattr(emulator, "_command", lambda program: [*start, "-device", noise])
     inputs = np.full((2, SIZE), 2, np.uint8)  # their sum is 128: the remainder is 2
-    assert run(built(board, tmp_path, network(inside, before)), inputs).outputs[:, 0].tolist() == [0xA1, 0xB2]
+    outcome = run(program, inputs)
+    assert outcome.outputs[:, 0].tolist() == [0xA1, 0xB2]
+    assert 0 < outcome.stack_peak < 512
 
 
 @ALL
