@@ -40,15 +40,17 @@ static inline int32_t bq_high_product(int32_t a, int32_t b)
 /* value / 2^right, halves rounded away from zero. */
 static inline int32_t bq_divided(int32_t value, int32_t right)
 {
-    int32_t half = (int32_t)((uint32_t)1 << right >> 1), down = right > 0 ? value >> 31 : 0;
-    return bq_sum(value, half + down) >> right;
+    int32_t mask = (int32_t)(((uint32_t)1 << right) - 1u);
+    return (value >> right) + ((value & mask) > (mask >> 1) + (value < 0));
 }
 
-/* value * multiplier * 2^(shift - 31), rounded twice. */
+/* value * multiplier * 2^(shift - 31), rounded twice; the product is below 2^30, so that half of 2^right can be added. */
 static inline int32_t bq_scaled(int32_t value, int32_t multiplier, int32_t shift)
 {
-    int32_t left = bq_larger(shift, 0);
-    return bq_divided(bq_high_product(bq_shifted(value, left), multiplier), left - shift);
+    int32_t left = bq_larger(shift, 0), right = left - shift;
+    int32_t product = bq_high_product(bq_shifted(value, left), multiplier);
+    int32_t half = (int32_t)((uint32_t)1 << right >> 1), down = right > 0 ? product >> 31 : 0;
+    return bq_sum(product, half + down) >> right;
 }
 
 #endif
