@@ -60,7 +60,10 @@ static inline int32_t bq_total(const bq_filter *filter, int32_t sum)
 #endif
 }
 
-static inline int32_t bq_dot(const bq_weight *w, const bq_type *x, int32_t count, int32_t zero)
+/* Inner loops are functions of their own: within others, compilers run out of registers. */
+#define BQ_APART __attribute__((noinline))
+
+static BQ_APART int32_t bq_dot(const bq_weight *w, const bq_type *x, int32_t count, int32_t zero)
 {
     int32_t sum = 0;
     (void)zero;
@@ -80,32 +83,6 @@ static inline int32_t bq_dot(const bq_weight *w, const bq_type *x, int32_t count
         ++x;
     }
     return sum;
-}
-
-/* Two inner products with the same weights. */
-static inline void bq_dot_pair(const bq_weight *w, const bq_type *x, const bq_type *y, int32_t count, int32_t zero,
-                               int32_t *of_x, int32_t *of_y)
-{
-    int32_t sum = *of_x, other = *of_y;
-    (void)zero;
-#define BQ_BOTH(i)                         \
-    do {                                   \
-        int32_t weight = BQ_WEIGHT(w[i]);  \
-        sum += BQ_TERM(weight, x[i]);      \
-        other += BQ_TERM(weight, y[i]);    \
-    } while (0)
-    for (; count >= 4; count -= 4, w += 4, x += 4, y += 4) {
-        BQ_BOTH(0);
-        BQ_BOTH(1);
-        BQ_BOTH(2);
-        BQ_BOTH(3);
-    }
-    for (; count > 0; --count, ++w, ++x, ++y) {
-        BQ_BOTH(0);
-    }
-#undef BQ_BOTH
-    *of_x = sum;
-    *of_y = other;
 }
 
 /* An inner product with one and the same input: that of the padding. */
