@@ -9,7 +9,7 @@ Activations are placed once for each plan. Scratch, whose size depends on how th
 for each candidate of a search, in what the activations leave free.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import inf
@@ -21,6 +21,7 @@ from bqsearch.hardware.order import Order, best_order
 from bqsearch.hardware.schedule import ALIGNMENT, Schedule, Step
 from bqsearch.hardware.walk import Way, fitted, walk
 
+DECODERS = (0, 16, 272)  # bytes: of raw weights, of 16 packed levels, and of 16 levels with their Huffman codes
 STAIR = 64  # one plan's arena is at least this part of it smaller than the one's before it
 
 
@@ -122,10 +123,10 @@ class ArenaPlan:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Arenas:
-    """The plans of a network, from the least work to the least memory.
+    """The plans of a network.
 
     Attributes:
-        plans: Of rising work and falling arenas; all but a single one keep to the limit that they were made for.
+        plans: Of rising work; among those of equal work, of rising arenas.
         lower_bound: Bytes of arena that no order of steps and no places go below, as long as no weights are coded.
     """
 
@@ -146,20 +147,38 @@ class Arenas:
 
 
 def plan_arenas(graph: Graph, limit: int) -> Arenas:
-    """The plans of a network for bqsearch's own runtime whose arenas keep to `limit` bytes as long as no weights are
-    coded: the first one is of the least work. Where none keeps to it, the one of the smallest arena that was found."""
-    known = Activations(graph=graph)
-    order, bound = best_order(known)
-    greedy = greedy_arena(known)
-    smallest = _tightened(order, greedy, bound, inf)
-    plans: list[ArenaPlan] = []
-    size = min(limit, greedy.nbytes)
-    while size > smallest.nbytes and (way := walk(order, size)) is not None:
-        plans.append(_tightened(order, _plan(known, way), max(bound, smallest.nbytes), way.work))
-        size = plans[-1].nbytes - max(plans[-1].nbytes // STAIR, 1)
-    if not plans or plans[-1].nbytes > smallest.nbytes:
-        plans.append(smallest)
-    return Arenas(plans=tuple(plans), lower_bound=bound)
+    """The plans of a network for bqsearch's own runtime.
+
+    There are those that keep to `limit` bytes as long as no weights are coded, the first of the least work, and for
+    weights of each kind in `DECODERS` the one of the smallest arena that was found.
+    """
+    raw, *coded = (Activations(graph=graph, decoder=nbytes) for nbytes in DECODERS)
+    order, bound = best_order(raw)
+    plans = [*_stairs(order, bound, limit), *(_smallest(*best_order(known)) for known in coded)]
+    return Arenas(plans=tuple(sorted(plans, key=lambda p: (p.repeated, p.nbytes))), lower_bound=bound)
+
+
+def _stairs(order: Order, bound: int, limit: int) -> Iterator[ArenaPlan]:
+    """Plans that keep to a limit, from the least work to the smallest arena."""
+    smallest = _smallest(order, bound)
+    floor, reached = _size(smallest), inf
+    size = min(limit, _size(greedy_arena(order.activations)))
+    while size > floor and (way := walk(order, size)) is not None:
+        plan = _tightened(order, _plan(order.activations, way), floor, way.work)
+        yield plan
+        reached = _size(plan)
+        size = reached - max(reached // STAIR, 1)
+    if reached > floor:
+        yield smallest
+
+
+def _smallest(order: Order, bound: int) -> ArenaPlan:
+    return _tightened(order, greedy_arena(order.activations), bound, inf)
+
+
+def _size(plan: ArenaPlan) -> int:
+    """Of the arena, with the decoders that are reckoned with."""
+    return plan.with_tables(plan.activations.decoders)[0]
 
 
 def greedy_arena(known: Activations) -> ArenaPlan:
@@ -189,8 +208,8 @@ def _tightened(order: Order, plan: ArenaPlan, floor: int, most: float) -> ArenaP
         most: Weights.
     """
     low = floor
-    while low < plan.nbytes:
-        middle = (low + plan.nbytes) // 2 if plan.nbytes - low > ALIGNMENT and low > floor else low
+    while low < _size(plan):
+        middle = (low + _size(plan)) // 2 if _size(plan) - low > ALIGNMENT and low > floor else low
         way = walk(order, middle, most=most)
         if way is None:
             low = middle + 1

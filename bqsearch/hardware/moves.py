@@ -29,7 +29,7 @@ class Move:
         onto: The one among `reads` in whose memory the output lies, at its offset for `in_place`; None for `whole`.
         gap: Strips only: how many bytes before `onto` the output begins at least, if it does not begin behind it.
         repeated: Weights that are decoded again, after the first time.
-        scratch: Bytes of scratch buffers without any codebooks.
+        scratch: Bytes of scratch buffers, with the decoders that are reckoned with.
     """
 
     kind: Literal["whole", "in_place", "strips"]
@@ -56,9 +56,16 @@ class Activations:
 
     Attributes:
         graph: The network.
+        decoder: Bytes of RAM that each decoder of weights is reckoned to need in the moves.
     """
 
     graph: Graph
+    decoder: int = 0
+
+    @property
+    def decoders(self) -> Mapping[int, int]:
+        """`decoder` for each operator."""
+        return dict.fromkeys(range(len(self.graph.ops)), self.decoder)
 
     @cached_property
     def owner(self) -> Mapping[int, int]:
@@ -125,7 +132,7 @@ class Activations:
             yield from self._strips(ops, middle)
 
     def _move(self, kind: Literal["whole", "in_place"], ops: tuple[int, ...]) -> Move:
-        sizes = scratch_sizes(self.graph, ops, kind, None, {})
+        sizes = scratch_sizes(self.graph, ops, kind, None, self.decoders)
         return Move(kind=kind, ops=ops, reads=self.reads(ops[0]), writes=self.writes(ops[-1]), scratch=sizes)
 
     def _overwritable(self, index: int) -> Iterator[int]:
@@ -192,7 +199,7 @@ class Activations:
             count = -(-rows.outputs // height)
             if count == 1 and not chained:
                 continue  # whole
-            sizes = scratch_sizes(self.graph, ops, "strips", height, {})
+            sizes = scratch_sizes(self.graph, ops, "strips", height, self.decoders)
             for direct in (False, True) if ops[-1] == middle else (False,):
                 carries = ops[0] != middle
                 yield Move(
