@@ -1,15 +1,17 @@
 """Emitted networks on emulated boards: what they compute is what they compute on this computer, bit for bit."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from bqsearch.errors import BoardError
 from bqsearch.exporters.firmware import export
 from bqsearch.firmware import host, toolchain
 from bqsearch.firmware import map as linker
-from bqsearch.firmware.board import Board
+from bqsearch.firmware.board import STM32F405, Board
 from bqsearch.firmware.emit import emit_graph
 from bqsearch.firmware.emulator import Outcome, run
 from bqsearch.firmware.map import Image
@@ -27,6 +29,31 @@ from firmware.sample import EMULATED, need
 from networks import small_int8_network, small_uint8_network
 
 ON_BOARDS = pytest.mark.parametrize("board", EMULATED, ids=lambda board: board.name)
+
+
+_BYTEWISE = """
+#include <stddef.h>
+
+void *memset(void *to, int byte, size_t count); /* the C library's own ones make use of misaligned accesses */
+void *memcpy(void *restrict to, const void *restrict from, size_t count);
+
+void *memset(void *to, int byte, size_t count)
+{
+    for (uint8_t *at = to; count != 0; --count) {
+        *at++ = (uint8_t)byte;
+    }
+    return to;
+}
+
+void *memcpy(void *restrict to, const void *restrict from, size_t count)
+{
+    const uint8_t *source = from;
+    for (uint8_t *at = to; count != 0; --count) {
+        *at++ = *source++;
+    }
+    return to;
+}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -104,3 +131,29 @@ def test_object_files_of_the_runtime_are_made_once(
     monkeypatch.setattr(toolchain, "run", spy)
     compared(graph, board, tmp_path / "second", cache)
     assert compiled == ["main.c", "model.c"]
+
+
+@pytest.mark.parametrize("coding", ["raw", "huffman"])
+def test_no_access_is_misaligned(coding: str, tmp_path: Path) -> None:
+    """The FE310 traps misaligned loads and stores, which QEMU lets pass; a Cortex-M4 can be told to trap them."""
+    graph = small_int8_network()
+    graph = with_levels(graph, {layer.op: "few" for layer in layers(graph)})
+    coded = coded_as(graph, {layer.op: coding for layer in layers(graph)})
+    board = replace(STM32F405, flags=(*STM32F405.flags, "-mno-unaligned-access", "-fno-tree-loop-distribute-patterns"))
+    need(board)
+    export(tmp_path, emit_graph(graph, coded, planned(graph, coded, board)), board)
+    driver, model = tmp_path / "boards" / "stm32f405" / "board.c", tmp_path / "model.c"
+    model.write_text(model.read_text("utf-8") + _BYTEWISE)
+    _append_to_start(driver, "REGISTER(0xe000ed14) |= UINT32_C(1) << 3; /* CCR.UNALIGN_TRP */")
+    _append_to_start(driver, '__asm__ volatile("dsb\\n isb");')
+    inputs = any_inputs(graph, 1)
+    assert run(toolchain.build(board, tmp_path, tmp_path / "build"), inputs).outputs.any()
+    _append_to_start(driver, '__asm__ volatile("ldr r3, [%0]" : : "r"(0x20000001) : "r3");')
+    with pytest.raises(BoardError, match="cause 0x1000000"):
+        run(toolchain.build(board, tmp_path, tmp_path / "build"), inputs)
+
+
+def _append_to_start(driver: Path, line: str) -> None:
+    text, behind = driver.read_text("utf-8"), "}\n\nuint8_t board_read"
+    assert behind in text
+    driver.write_text(text.replace(behind, f"    {line}\n{behind}"))
