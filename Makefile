@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-DEBIAN := chromium postgresql clang cmake qemu-system-arm qemu-system-misc \
+DEBIAN := chromium postgresql gcc libc6-dev clang libclang-rt-dev cmake qemu-system-arm qemu-system-misc \
   gcc-arm-none-eabi libnewlib-arm-none-eabi gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf
 RUN := runs/mobilenet_v2-hifive1
 
