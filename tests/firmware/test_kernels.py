@@ -1,68 +1,23 @@
 """Every kernel, bit for bit against TensorFlow Lite Micro (int8) and TensorFlow Lite (uint8)."""
 
-import ctypes
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from bqsearch.firmware import host
 from bqsearch.firmware.emit import emit_graph
-from bqsearch.graph.ir import Graph
 from bqsearch.graph.ops import SUPPORTED, layers
-from bqsearch.packing.container import Coded
 from bqsearch.packing.streams import STREAMS
-from bqsearch.types import Array
 from decoding import need_tflm
+from firmware.checks import check, computed
 from firmware.coding import coded_as, with_levels
-from firmware.compilers import need
-from firmware.plans import Group, plan, untouched
+from firmware.plans import Group, plan
 from firmware.reference import any_inputs, expected
 from firmware.samples import chained, layered, turned
 from networks import LINEAR, REACH, RELU, SAME, VALID, Builder
 
 RELU6 = 3
-_PATTERN = 0xA5
 TYPES = pytest.mark.parametrize("dtype", ["int8", "uint8"])
-
-
-@pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    need("cc")
-    return tmp_path_factory.mktemp("host")
-
-
-def computed(
-    graph: Graph, inputs: Array, cache: Path, coded: Mapping[int, Coded] | None = None, groups: Iterable[Group] = ()
-) -> Array:
-    """The runtime's outputs; no byte of the arena outside of the schedule's buffers may change."""
-    schedule = plan(graph, coded, groups)
-    model = host.build(graph, emit_graph(graph, coded or {}, schedule), cache)
-    outputs = model.run(inputs)
-    arena = np.full(schedule.nbytes // 4 + 1, _PATTERN * 0x01010101, np.uint32)
-    content = arena.view(np.uint8)
-    offset = schedule.offsets[graph.inputs[0]]
-    content[offset : offset + graph.input.nbytes] = inputs[0].reshape(-1).view(np.uint8)
-    assert ctypes.CDLL(str(model.library)).bq_invoke_in(content.ctypes.data_as(ctypes.c_void_p)) == 0
-    offset = schedule.offsets[graph.outputs[0]]
-    assert np.array_equal(content[offset : offset + graph.output.nbytes].view(outputs.dtype), outputs[0].reshape(-1))
-    assert (content[untouched(schedule)] == _PATTERN).all()
-    return outputs
-
-
-def check(
-    graph: Graph, cache: Path, coded: Mapping[int, Coded] | None = None, groups: Iterable[Group] = (), count: int = 4
-) -> None:
-    """Compare with the reference; the outputs must say something."""
-    if graph.input.dtype == "int8":
-        need_tflm()
-    inputs = any_inputs(graph, count, 1)
-    wanted = expected(graph, inputs)
-    found = computed(graph, inputs, cache, coded, groups)
-    assert found.dtype == wanted.dtype
-    assert np.array_equal(found, wanted), np.argwhere(found != wanted)[:5]
-    assert len(np.unique(wanted)) > 1 or wanted.size < 30
 
 
 CONVOLUTIONS = [  # size, stride, padding, dilation, input channels, activation
