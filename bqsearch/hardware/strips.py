@@ -67,9 +67,8 @@ def strips(rows: Rows, height: int, *, carries: bool) -> Iterator[Strip]:
     for begin in range(0, rows.outputs, height):
         end = min(begin + height, rows.outputs)
         first, last = rows.read(begin, end)
-        first, last = (max(first, done), max(last, done)) if carries else (first, last)
+        yield Strip(begin=begin, end=end, read_begin=max(first, done) if carries else first, read_end=last)
         done = last
-        yield Strip(begin=begin, end=end, read_begin=first, read_end=last)
 
 
 def gap(rows: Rows, height: int, input_row: int, output_row: int, *, carries: bool, direct: bool) -> int:

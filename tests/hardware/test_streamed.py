@@ -165,3 +165,6 @@ def test_more_room_saves_work() -> None:
     exact = footprint_of(make, ample.ram(candidate).total)
     assert exact.ram(candidate) == ample.ram(candidate)
     assert footprint_of(make, ample.ram(candidate).total - 1).ram(candidate).total < ample.ram(candidate).total
+    coded = compress(graph, bank, bank.plan(dict.fromkeys(bank.by_name, Choice.parse("kmeans-16-huffman"))))
+    assert exact.ram(coded).total < ample.ram(coded).total
+    assert exact.decodes(coded) == exact.schedule(coded).decodes != exact.decodes(candidate)
