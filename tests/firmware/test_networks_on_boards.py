@@ -56,12 +56,6 @@ void *memcpy(void *restrict to, const void *restrict from, size_t count)
 """
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """For object files that networks share."""
-    return tmp_path_factory.mktemp("objects")
-
-
 def planned(graph: Graph, coded: Mapping[int, Coded], board: Board) -> Schedule:
     """The schedule for a board."""
     chosen = target.load(board.name)
