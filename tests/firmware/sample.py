@@ -81,6 +81,7 @@ def inputs_of(count: int) -> Bytes:
 def need(board: Board) -> None:
     """Skip where the board's compiler or emulator is missing."""
     try:
+        toolchain.find("setpriv", ["util-linux"], board.title)
         toolchain.find_compiler(board.compiler, board.title)
         if board.emulator is not None:
             toolchain.find(board.emulator.command, [board.emulator.package], board.title)

@@ -201,6 +201,7 @@ def test_a_program_that_ends_says_so_with_its_log(tmp_path: Path) -> None:
 
 
 def test_noise_is_no_frame(tmp_path: Path) -> None:
+    need(HOST)
     program = tmp_path / "noise"
     program.write_text("#!/bin/sh\nprintf 'hello\\265\\201'\nsleep 60\n")
     program.chmod(0o755)
