@@ -3,7 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-DEBIAN := chromium postgresql
+DEBIAN := chromium postgresql gcc libc6-dev clang libclang-rt-dev cmake qemu-system-arm qemu-system-misc \
+  gcc-arm-none-eabi libnewlib-arm-none-eabi gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf
 RUN := runs/mobilenet_v2-hifive1
 
 .PHONY: run venv venv-dev debian lint types contracts test test-all fuzz bench ranking post-training readme results lock clean

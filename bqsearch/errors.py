@@ -11,6 +11,8 @@ BqsearchError
 ├── OutputError           an output folder that cannot be written, is in use or is full
 ├── StorageError          a trial store that cannot be opened or belongs to another run
 ├── CodecError            a coded stream or table that does not decode
+├── ToolError             a compiler or emulator that is missing, fails, or leaves what cannot be read
+├── BoardError            a board, emulated or real, that does not answer as it should
 └── MissingExtraError     an optional dependency that is not installed
 
 A message says the rule, the value that broke it, and the cure.
@@ -74,6 +76,14 @@ class StorageError(BqsearchError):
 
 class CodecError(BqsearchError):
     """A coded stream or table that does not decode."""
+
+
+class ToolError(BqsearchError):
+    """A compiler or emulator that is missing, fails, or leaves what cannot be read."""
+
+
+class BoardError(BqsearchError):
+    """A board, emulated or real, that does not answer as it should."""
 
 
 class MissingExtraError(BqsearchError):

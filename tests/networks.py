@@ -291,3 +291,65 @@ def activation_values(graph: Graph, tensor: int, inputs: Array) -> Array:
         made.invoke()
         values.append(value if position is None else made.get_tensor(made.get_output_details()[position]["index"])[0])
     return np.stack(values).astype(np.float64) - zero
+
+
+def random_network(seed: int, operators: int = 8) -> Graph:
+    """Convolutions, blocks, poolings, sums, views and branches in a random order over a small image."""
+    rng = np.random.default_rng(seed)
+    net = Builder("int8", seed)
+    sides = [int(side) for side in rng.integers(1, 10, 2)]
+    made = [net.activation("image", (1, *sides, int(rng.integers(1, 5))))]
+    if rng.random() < 0.2:
+        made.append(net.activation("second", net.tensors[made[0]].shape))
+    inputs = list(made)
+    while len(net.ops) < operators:
+        near = [tensor for tensor in made if len(net.tensors[tensor].shape) == 4]
+        source = near[-1] if rng.random() < 0.8 else int(rng.choice(near))
+        made += _random_operators(net, rng, source, made, f"op{len(net.ops)}")
+    outputs = [made[-1], *(tensor for tensor in made[len(inputs) : -1] if rng.random() < 0.05)]
+    return net.build(inputs, outputs)
+
+
+def _random_operators(net: Builder, rng: np.random.Generator, source: int, made: list[int], name: str) -> list[int]:
+    """One operator or block that reads `source`: what it makes."""
+    shape = net.tensors[source].shape
+    low = min(shape[1:3])
+    window = {
+        "size": int(rng.integers(1, min(low, 3) + 1)),
+        "stride": int(rng.integers(1, 4)),
+        "padding": [SAME, VALID][rng.integers(2)],
+    }
+    if window["padding"] == SAME:
+        window["size"] = int(rng.integers(1, 5))
+        window["dilationHFactor"] = window["dilationWFactor"] = int(rng.choice([1, 1, 1, 2]))
+    channels = int(rng.integers(1, 9))
+    equal = [tensor for tensor in made if net.tensors[tensor].shape == shape]
+    beside = [tensor for tensor in made if net.tensors[tensor].shape[:3] == shape[:3] and tensor != source]
+    kind = rng.choice(
+        ["conv", "depthwise", "block", "block", "pool", "element", "add", "view", "concatenation", "split"]
+    )
+    if kind == "conv":
+        return [net.conv(name, source, channels, **window)]
+    if kind == "depthwise":
+        return [net.depthwise(name, source, **window)]
+    if kind == "block":
+        inner = net.conv(f"{name}/expand", source, channels) if rng.random() < 0.7 else source
+        inner = net.depthwise(f"{name}/depthwise", inner, **window)
+        keeps = net.tensors[inner].shape[:3] == shape[:3] and rng.random() < 0.7
+        last = net.conv(f"{name}/project", inner, shape[3] if keeps else channels) if rng.random() < 0.7 else inner
+        return [net.add(f"{name}/sum", source, last)] if net.tensors[last].shape == shape and keeps else [last]
+    if kind == "pool":
+        options = {"padding": SAME, "strideH": window["stride"], "strideW": 1, "filterHeight": 3, "filterWidth": 2}
+        pooled = (1, -(-shape[1] // window["stride"]), *shape[2:])
+        return [net.like(str(rng.choice(["MAX_POOL_2D", "AVERAGE_POOL_2D"])), name, source, pooled, **options)]
+    if kind == "add":
+        return [net.add(name, source, int(rng.choice(equal)))]
+    if kind == "view":
+        return [net.reshape(name, source, (1, shape[2], shape[1], shape[3]))]
+    if kind == "concatenation" and beside:
+        other = int(rng.choice(beside))
+        joined = net.activation(name, (*shape[:3], shape[3] + net.tensors[other].shape[3]))
+        return [net.op("CONCATENATION", (source, other), joined, "ConcatenationOptions", axis=-1)]
+    if kind == "split" and shape[3] % 2 == 0:
+        return list(net.split(name, source, 3, 2))
+    return [net.like(str(rng.choice(["RELU", "LOGISTIC"])), name, source, shape)]

@@ -6,11 +6,10 @@ the work:
     macs * mac_<kind> + elements * element + operators * operator
         + weights * decode_<coding> + bytes of weights, biases and channel records * flash_read
 
-with every weight fetched from flash once an inference. TensorFlow Lite Micro reads raw weights in place, and the cost
-of a MAC covers it.
+with a layer's weights, biases and channel records fetched from flash as often as its schedule decodes them: once an
+inference, or once for each strip. TensorFlow Lite Micro reads raw weights in place, and the cost of a MAC covers it.
 """
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -22,8 +21,6 @@ from bqsearch.hardware.micro import MicroFootprint
 from bqsearch.hardware.streamed import StreamedFootprint
 from bqsearch.hardware.target import Target
 
-_FOOTPRINTS: Mapping[str, Callable[..., Footprint]] = {"bqsearch": StreamedFootprint, "tflm": MicroFootprint}
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CostModel:
@@ -32,15 +29,19 @@ class CostModel:
     Attributes:
         graph: The uncompressed 8-bit network.
         target: The board.
+        room: Bytes of RAM to keep to, also at the price of time; None for the board's, 0 for as few as can be.
     """
 
     graph: Graph
     target: Target
+    room: int | None = None
 
     @cached_property
     def footprint(self) -> Footprint:
         """Of the board's runtime."""
-        return _FOOTPRINTS[self.target.runtime](graph=self.graph, target=self.target)
+        if self.target.runtime == "tflm":
+            return MicroFootprint(graph=self.graph, target=self.target)
+        return StreamedFootprint(graph=self.graph, target=self.target, room=self.room)
 
     def flash(self, model: CompressedModel) -> Flash:
         """Bytes of flash."""
@@ -52,7 +53,8 @@ class CostModel:
 
     def cycles(self, model: CompressedModel) -> float:
         """Core cycles of one inference."""
-        return self._fixed_cycles + sum(_weight_cycles(entry, self.target) for entry in model.layers)
+        decodes = self.footprint.decodes(model)
+        return self._fixed_cycles + sum(self._layer_cycles(entry, decodes[entry.layer.op]) for entry in model.layers)
 
     def latency(self, model: CompressedModel) -> float:
         """Seconds of one inference."""
@@ -69,15 +71,20 @@ class CostModel:
         counted = sum(m * per[f"mac_{kind}"] if m else e * per["element"] for kind, m, e in work)
         return counted + len(work) * per["operator"] + self._fetched_bytes * per["flash_read"]
 
-    @property
+    @cached_property
     def _fetched_bytes(self) -> int:
-        """Biases, other real constants, and channel records; weights are counted with their decoding."""
-        channels = sum(layer.channels for layer in layers(self.graph))
-        return constant_bytes(self.graph) + channels * self.target.channel_record
+        """Real constants that belong to no layer."""
+        return constant_bytes(self.graph) - sum(map(self._bias_bytes, {layer.bias for layer in layers(self.graph)}))
 
+    def _bias_bytes(self, bias: int | None) -> int:
+        return 0 if bias is None or self.graph.tensors[bias].quantization is None else self.graph.tensors[bias].nbytes
 
-def _weight_cycles(entry: CompressedLayer, target: Target) -> float:
-    if target.runtime == "tflm" and entry.option.choice.coding == "raw":
-        return 0.0  # read where they lie, which the cost of a MAC has in it
-    decode = target.cycles[f"decode_{entry.option.choice.coding}"]
-    return entry.layer.size * decode + entry.option.nbytes * target.cycles["flash_read"]
+    def _layer_cycles(self, entry: CompressedLayer, decodes: int) -> float:
+        """Of a layer's weights, biases and channel records, which are fetched and decoded so many times."""
+        layer, per = entry.layer, self.target.cycles
+        records = self._bias_bytes(layer.bias) + layer.channels * self.target.channel_record
+        weights = 0.0
+        if self.target.runtime != "tflm" or entry.option.choice.coding != "raw":  # there the cost of a MAC has it in it
+            decode = per[f"decode_{entry.option.choice.coding}"]
+            weights = layer.size * decode + entry.option.nbytes * per["flash_read"]
+        return decodes * (weights + records * per["flash_read"])

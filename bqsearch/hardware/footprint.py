@@ -1,5 +1,6 @@
 """Footprint: the flash and RAM of a compressed network under a runtime."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import ClassVar, Protocol
 
@@ -39,8 +40,8 @@ class Ram:
     """Bytes of RAM.
 
     Attributes:
-        activations: Arena that the activations alone would take.
-        decode_buffer: What decoded weights add to it.
+        activations: Arena that the network takes with all weights raw.
+        decode_buffer: What coded weights add to it.
         stack: Kept free for the stack.
         static: The runtime's own variables.
         peak: Name of the operator that sets the arena's size.
@@ -69,12 +70,12 @@ class Footprint(Protocol):
 
     @property
     def activations(self) -> int:
-        """Arena that the activations alone take, bytes."""
+        """Arena that the network takes with all weights raw, bytes."""
         ...
 
     @property
     def lower_bound(self) -> int:
-        """Most bytes of activations that stand at a time: no placement needs fewer."""
+        """Bytes that no plan of that arena goes below."""
         ...
 
     def flash(self, model: CompressedModel) -> Flash:
@@ -83,6 +84,10 @@ class Footprint(Protocol):
 
     def ram(self, model: CompressedModel) -> Ram:
         """Bytes of RAM."""
+        ...
+
+    def decodes(self, model: CompressedModel) -> Mapping[int, int]:
+        """For each operator with weights how often they are decoded in an inference."""
         ...
 
     def stored(self, coding: str, stream_bytes: int, table_bytes: int) -> int:

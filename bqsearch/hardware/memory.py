@@ -1,101 +1,234 @@
-"""The arena plan: where each activation lies in RAM, for how long, and where decoded weights find room beside them."""
+"""The memory plan of bqsearch's own runtime: in which steps a network is executed, and where in the arena all lies.
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+Three things make the arena smaller than the sum of what stands at a time, layer by layer: operators that write their
+output over their input, chains whose inner activations never exist as a whole, and strips, of which a later one's input
+is already overwritten by an earlier one's output. Strips decode their weights again each time, so there is a staircase
+of plans, from the least work to the least memory.
+
+Activations are placed once for each plan. Scratch, whose size depends on how the weights are coded, is placed exactly
+for each candidate of a search, in what the activations leave free.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
+from math import inf
 
 from bqsearch.graph.ir import Graph
-from bqsearch.graph.ops import SUPPORTED
 from bqsearch.hardware.buffers import Buffer, lowest_gap
+from bqsearch.hardware.moves import Activations, Move
+from bqsearch.hardware.order import Order, best_order
+from bqsearch.hardware.schedule import ALIGNMENT, Schedule, Step
+from bqsearch.hardware.walk import Way, fitted, walk
 
-ALIGNMENT = 4  # bytes; 32-bit loads of int32 activations
+DECODERS = (0, 16, 272)  # bytes: of raw weights, of 16 packed levels, and of 16 levels with their Huffman codes
+STAIR = 64  # one plan's arena is at least this part of it smaller than the one's before it
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ArenaPlan:
-    """Activations in an arena.
+    """Steps, and the activations' places.
 
     Attributes:
-        buffers: All of them, each with its place; steps are the operators' indices.
-        operators: Number of operators.
+        activations: The network's.
+        moves: The steps, in order.
+        places: Byte offset of each activation that stands between steps, by owner.
     """
 
-    buffers: tuple[Buffer, ...]
-    operators: int
+    activations: Activations
+    moves: tuple[Move, ...]
+    places: Mapping[int, int]
+    _ends: dict[tuple[int, ...], int] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def step(self) -> Mapping[int, int]:
+        """For each operator the index of its step."""
+        return {op: index for index, move in enumerate(self.moves) for op in move.ops}
+
+    @cached_property
+    def buffers(self) -> tuple[Buffer, ...]:
+        """The activations, each with its place and the steps in which it stands."""
+        return tuple(
+            Buffer(tensor=t, offset=self.places[t], nbytes=self.activations.nbytes[t], first=first, last=last)
+            for t, (first, last) in _lives(self.activations, self.moves).items()
+        )
 
     @cached_property
     def live(self) -> tuple[tuple[Buffer, ...], ...]:
-        """For each operator the buffers that stand during it, by offset."""
+        """For each step the buffers that stand during it, by offset."""
         ordered = sorted(self.buffers, key=lambda b: b.offset)
-        return tuple(tuple(b for b in ordered if b.first <= op <= b.last) for op in range(self.operators))
+        return tuple(tuple(b for b in ordered if b.first <= step <= b.last) for step in range(len(self.moves)))
 
     @cached_property
     def nbytes(self) -> int:
-        """Size of the arena."""
-        return max((b.end for b in self.buffers), default=0)
+        """Size of the arena with scratch, as long as no weights are coded."""
+        return self.with_tables({})[0]
 
     @cached_property
-    def lower_bound(self) -> int:
-        """Most bytes that stand at a time: no placement needs fewer."""
-        return max((sum(b.nbytes for b in live) for live in self.live), default=0)
+    def repeated(self) -> int:
+        """Weights that are decoded again in an inference."""
+        return sum(move.repeated for move in self.moves)
 
-    def with_scratch(self, scratch: Mapping[int, int]) -> tuple[int, int]:
-        """Room for buffers that stand during one operator only, each at the lowest gap between the live activations.
+    @cached_property
+    def decodes(self) -> Mapping[int, int]:
+        """For each operator how often its weights are decoded in an inference."""
+        return {op: move.strips for move in self.moves for op in move.ops}
+
+    def with_tables(self, tables: Mapping[int, int]) -> tuple[int, int]:
+        """The arena with room for decoders.
 
         Args:
-            scratch: Bytes by operator index.
+            tables: Bytes of RAM of the decoder of each operator's weights, as in `hardware.scratch`.
 
         Returns:
-            Size of the arena, and the index of the operator that sets it.
+            Its size, and the index of the first operator of the step that sets it.
         """
-        ends = [self.end(op, scratch.get(op, 0)) for op in range(self.operators)]
-        peak = max(range(self.operators), key=ends.__getitem__)
-        return ends[peak], peak
+        ends = [self._end(step, tables) for step in range(len(self.moves))]
+        peak = max(range(len(ends)), key=ends.__getitem__)
+        return ends[peak], self.moves[peak].ops[0]
 
-    def end(self, op: int, nbytes: int) -> int:
-        """Bytes that the arena must have during an operator that needs `nbytes` beside its activations."""
-        placed = self.live[op]
-        top = max((b.end for b in placed), default=0)
-        return max(top, _gap(placed, nbytes) + nbytes) if nbytes else top
+    def end(self, op: int, table_bytes: int) -> int:
+        """Bytes that the arena must have during an operator with a decoder of so many bytes, if no other has one."""
+        return self._end(self.step[op], {op: table_bytes})
+
+    def schedule(self, tables: Mapping[int, int]) -> Schedule:
+        """All steps with scratch; `tables` as in `with_tables`."""
+        owner, lives = self.activations.owner, {b.tensor: b for b in self.buffers}
+        return Schedule(
+            steps=tuple(self._step(index, tables) for index in range(len(self.moves))),
+            buffers=tuple(
+                Buffer(tensor=t, offset=b.offset, nbytes=b.nbytes, first=b.first, last=b.last)
+                for t, b in ((t, lives[owned]) for t, owned in owner.items() if owned in lives)
+            ),
+        )
+
+    def _end(self, step: int, tables: Mapping[int, int]) -> int:
+        move = self.moves[step]
+        key = (step, *(tables.get(op, 0) for op in move.ops))
+        if key not in self._ends:
+            spans = [(b.offset, b.end) for b in self.live[step]]
+            self._ends[key] = fitted(spans, move.sized(self.activations.graph, tables))[0]
+        return self._ends[key]
+
+    def _step(self, index: int, tables: Mapping[int, int]) -> Step:
+        move = self.moves[index]
+        sizes = move.sized(self.activations.graph, tables)
+        _, offsets = fitted([(b.offset, b.end) for b in self.live[index]], sizes)
+        scratch = tuple(
+            Buffer(tensor=None, offset=offset, nbytes=nbytes, first=index, last=index)
+            for offset, nbytes in zip(offsets, sizes, strict=True)
+        )
+        return Step(kind=move.kind, ops=move.ops, rows=move.rows, scratch=scratch, strips=move.strips)
 
 
-def plan_arena(graph: Graph) -> ArenaPlan:
-    """Place all activations.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Arenas:
+    """The plans of a network.
 
-    Greedy by size, largest first, at the lowest offset that is free over the whole lifetime, as TensorFlow Lite Micro's
-    GreedyMemoryPlanner does.
+    Attributes:
+        plans: Of rising work; among those of equal work, of rising arenas.
+        lower_bound: Bytes of arena that no order of steps and no places go below, as long as no weights are coded.
     """
+
+    plans: tuple[ArenaPlan, ...]
+    lower_bound: int
+
+    def within(self, limit: int, tables: Mapping[int, int]) -> ArenaPlan:
+        """The plan of least work whose arena keeps to `limit` bytes, with `tables` as in `ArenaPlan.with_tables`; the
+        one of the smallest arena where none does."""
+        for plan in self.plans:
+            if plan.nbytes <= limit and plan.with_tables(tables)[0] <= limit:
+                return plan
+        return min(self.plans, key=lambda plan: plan.with_tables(tables)[0])
+
+    def least(self, op: int, table_bytes: int) -> int:
+        """Bytes that no plan's arena goes below with a decoder of so many bytes for an operator."""
+        return min(max(plan.nbytes, plan.end(op, table_bytes)) for plan in self.plans)
+
+
+def plan_arenas(graph: Graph, limit: int) -> Arenas:
+    """The plans of a network for bqsearch's own runtime.
+
+    There are those that keep to `limit` bytes as long as no weights are coded, the first of the least work, and for
+    weights of each kind in `DECODERS` the one of the smallest arena that was found.
+    """
+    raw, *coded = (Activations(graph=graph, decoder=nbytes) for nbytes in DECODERS)
+    order, bound = best_order(raw)
+    plans = [*_stairs(order, bound, limit), *(_smallest(*best_order(known)) for known in coded)]
+    return Arenas(plans=tuple(sorted(plans, key=lambda p: (p.repeated, p.nbytes))), lower_bound=bound)
+
+
+def _stairs(order: Order, bound: int, limit: int) -> Iterator[ArenaPlan]:
+    """Plans that keep to a limit, from the least work to the smallest arena."""
+    smallest = _smallest(order, bound)
+    floor, reached = _size(smallest), inf
+    size = min(limit, _size(greedy_arena(order.activations)))
+    while size > floor and (way := walk(order, size)) is not None:
+        plan = _tightened(order, _plan(order.activations, way), floor, way.work)
+        yield plan
+        reached = _size(plan)
+        size = reached - max(reached // STAIR, 1)
+    if reached > floor:
+        yield smallest
+
+
+def _smallest(order: Order, bound: int) -> ArenaPlan:
+    return _tightened(order, greedy_arena(order.activations), bound, inf)
+
+
+def _size(plan: ArenaPlan) -> int:
+    """Of the arena, with the decoders that are reckoned with."""
+    return plan.with_tables(plan.activations.decoders)[0]
+
+
+def greedy_arena(known: Activations) -> ArenaPlan:
+    """All operators whole, in the network's order, and the largest activation first, at the lowest offset that is free
+    over its whole life: as TensorFlow Lite Micro's GreedyMemoryPlanner does it."""
+    moves = tuple(found[0] for found in known.moves)
+    lives = _lives(known, moves)
     placed: list[Buffer] = []
-    for tensor, nbytes, first, last in sorted(_lifetimes(graph), key=lambda b: (-b[1], b[2])):
-        offset = _gap([b for b in placed if b.first <= last and first <= b.last], nbytes)
+    for tensor in sorted(lives, key=lambda t: (-known.nbytes[t], lives[t][0])):
+        first, last = lives[tensor]
+        beside = [(b.offset, b.end) for b in placed if b.first <= last and first <= b.last]
+        nbytes = known.nbytes[tensor]
+        offset = lowest_gap(beside, nbytes, ALIGNMENT)
         placed.append(Buffer(tensor=tensor, offset=offset, nbytes=nbytes, first=first, last=last))
-    return ArenaPlan(buffers=tuple(placed), operators=len(graph.ops))
+    return ArenaPlan(
+        activations=known, moves=moves, places={b.tensor: b.offset for b in placed if b.tensor is not None}
+    )
 
 
-def _gap(beside: Iterable[Buffer], nbytes: int) -> int:
-    """The lowest offset at which `nbytes` fit between buffers."""
-    return lowest_gap([(b.offset, b.end) for b in beside], nbytes, ALIGNMENT)
+def _tightened(order: Order, plan: ArenaPlan, floor: int, most: float) -> ArenaPlan:
+    """The plan of the smallest arena found by halving, among those that repeat the decoding of `most` weights at most.
+
+    Args:
+        order: Of the operators.
+        plan: One that is known.
+        floor: Bytes that no arena goes below.
+        most: Weights.
+    """
+    low = floor
+    while low < _size(plan):
+        middle = (low + _size(plan)) // 2 if _size(plan) - low > ALIGNMENT and low > floor else low
+        way = walk(order, middle, most=most)
+        if way is None:
+            low = middle + 1
+        else:
+            plan = _plan(order.activations, way)
+    return plan
 
 
-def _lifetimes(graph: Graph) -> list[tuple[int, int, int, int]]:
-    """Tensor, bytes, first and last operator of every activation that has memory of its own."""
-    owner = _owners(graph)
-    first: dict[int, int] = {owner[t]: 0 for t in graph.inputs}
-    last = dict(first)
-    for index, op in enumerate(graph.ops):
-        for tensor in (t for t in (*op.inputs, *op.outputs) if t in owner):
-            first.setdefault(owner[tensor], index)
-            last[owner[tensor]] = index
-    for tensor in graph.outputs:
-        last[owner[tensor]] = len(graph.ops) - 1
-    return [(t, graph.tensors[t].nbytes, first[t], last[t]) for t in first]
+def _plan(known: Activations, way: Way) -> ArenaPlan:
+    return ArenaPlan(activations=known, moves=way.steps(), places=way.places())
 
 
-def _owners(graph: Graph) -> dict[int, int]:
-    """For each activation the tensor whose memory it lies in: itself, or what a free operator only views anew."""
-    owner = {t: t for t in graph.inputs}
-    for op in graph.ops:
-        free = SUPPORTED[op.code].work == "free"
-        for tensor in op.outputs:
-            owner[tensor] = owner.get(op.inputs[0], tensor) if free else tensor
-    return owner
+def _lives(known: Activations, moves: Sequence[Move]) -> Mapping[int, tuple[int, int]]:
+    """For each activation that stands between steps the first and the last step in which it does."""
+    step = {op: index for index, move in enumerate(moves) for op in move.ops}
+    written = {t: index for index, move in enumerate(moves) for t in move.writes}
+    lives = {}
+    for tensor in (*known.inputs, *written):
+        first = written.get(tensor, 0)
+        last = max([first, *(step[op] for op in known.readers[tensor])])
+        lives[tensor] = (first, len(moves) - 1 if tensor in known.outputs else last)
+    return lives

@@ -183,6 +183,10 @@ class MicroFootprint:
             + (terms.planned + data_bytes(len(offline.metadata(plan)[offline.METADATA])) if plan.offsets else 0)
         )
 
+    def decodes(self, model: CompressedModel) -> Mapping[int, int]:
+        """Once, as a whole."""
+        return {entry.layer.op: 1 for entry in model.layers}
+
     def stored(self, coding: str, stream_bytes: int, table_bytes: int) -> int:
         """With padding, and for a coded layer with its decoder's record."""
         if coding == "raw":

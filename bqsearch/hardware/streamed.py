@@ -4,6 +4,7 @@ Flash is exact in its streams, tables and biases; code and records are the targe
 plus the target's allowances.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
@@ -12,7 +13,9 @@ from bqsearch.compress import CompressedModel
 from bqsearch.graph.ir import Graph
 from bqsearch.graph.ops import Layer, layers, operator_names
 from bqsearch.hardware.footprint import Flash, Ram, constant_bytes
-from bqsearch.hardware.memory import ArenaPlan, plan_arena
+from bqsearch.hardware.memory import Arenas, plan_arenas
+from bqsearch.hardware.schedule import Schedule
+from bqsearch.hardware.scratch import decoder_bytes
 from bqsearch.hardware.target import Target
 
 
@@ -20,13 +23,17 @@ from bqsearch.hardware.target import Target
 class StreamedFootprint:
     """See `Footprint`.
 
+    Within its room, a network is executed with as few repeated decodes as can be; see `hardware.memory`.
+
     Attributes:
         graph: The uncompressed 8-bit network.
         target: The board.
+        room: Bytes of RAM to keep to, also at the price of time; None for the board's, 0 for as few as can be.
     """
 
     graph: Graph
     target: Target
+    room: int | None = None
     provenance: ClassVar[str] = (
         "Flash and RAM: weights, tables and biases to the byte and activations as planned; code, records, stack and "
         "statics are the board's allowances, which no linker has confirmed yet."
@@ -34,13 +41,13 @@ class StreamedFootprint:
 
     @property
     def activations(self) -> int:
-        """Arena that the activations alone take, bytes."""
-        return self.arena.nbytes
+        """Arena of the uncompressed network, bytes: activations, and what decoding without codebooks needs."""
+        return self.arenas.within(self._arena_room, {}).nbytes
 
     @property
     def lower_bound(self) -> int:
-        """Most bytes of activations that stand at a time."""
-        return self.arena.lower_bound
+        """Bytes that no arena of the uncompressed network goes below, in whatever order and places."""
+        return self.arenas.lower_bound
 
     def flash(self, model: CompressedModel) -> Flash:
         """Bytes of flash."""
@@ -56,15 +63,25 @@ class StreamedFootprint:
 
     def ram(self, model: CompressedModel) -> Ram:
         """Bytes of RAM."""
-        scratch = {entry.layer.op: scratch_bytes(entry.layer, entry.option.table_bytes) for entry in model.layers}
-        arena, peak = self.arena.with_scratch(scratch)
+        tables = _tables(model)
+        plan = self.arenas.within(self._arena_room, tables)
+        arena, peak = plan.with_tables(tables)
         return Ram(
-            activations=self.arena.nbytes,
-            decode_buffer=arena - self.arena.nbytes,
+            activations=plan.nbytes,
+            decode_buffer=arena - plan.nbytes,
             stack=self.target.stack,
             static=self.target.static_ram,
             peak=self._names[peak],
         )
+
+    def schedule(self, model: CompressedModel) -> Schedule:
+        """What the runtime executes, and where all of it lies."""
+        tables = _tables(model)
+        return self.arenas.within(self._arena_room, tables).schedule(tables)
+
+    def decodes(self, model: CompressedModel) -> Mapping[int, int]:
+        """For each operator how often its weights are decoded in an inference."""
+        return self.arenas.within(self._arena_room, _tables(model)).decodes
 
     def stored(self, coding: str, stream_bytes: int, table_bytes: int) -> int:
         """Stream and table; the record of an operator does not grow with them."""
@@ -72,15 +89,19 @@ class StreamedFootprint:
         return stream_bytes + table_bytes
 
     def least_ram(self, layer: Layer, coding: str, table_bytes: int) -> int:
-        """Exact for the operator itself: the largest over all layers, and the activations', is the whole."""
-        del coding
-        arena = self.arena.end(layer.op, scratch_bytes(layer, table_bytes))
+        """Exact for the layer's step if no other layer in it has a codebook, in the plan of the smallest arena."""
+        arena = self.arenas.least(layer.op, decoder_bytes(coding, table_bytes))
         return arena + self.target.stack + self.target.static_ram
 
     @cached_property
-    def arena(self) -> ArenaPlan:
-        """The activations' places."""
-        return plan_arena(self.graph)
+    def arenas(self) -> Arenas:
+        """The network's schedules."""
+        return plan_arenas(self.graph, self._arena_room)
+
+    @property
+    def _arena_room(self) -> int:
+        room = self.target.ram if self.room is None else self.room
+        return max(room - self.target.stack - self.target.static_ram, 0)
 
     @cached_property
     def _names(self) -> tuple[str, ...]:
@@ -96,8 +117,8 @@ class StreamedFootprint:
         return sum(layer.channels for layer in layers(self.graph)) * self.target.channel_record
 
 
-def scratch_bytes(layer: Layer, table_bytes: int) -> int:
-    """RAM for one output channel's decoded weights and their codebook; a dense layer uses each weight once and holds
-    the codebook only."""
-    weights = 0 if layer.operator == "FULLY_CONNECTED" else layer.size // layer.channels
-    return weights + table_bytes
+def _tables(model: CompressedModel) -> dict[int, int]:
+    """RAM of each layer's decoder."""
+    return {
+        entry.layer.op: decoder_bytes(entry.option.choice.coding, entry.option.table_bytes) for entry in model.layers
+    }

@@ -1,6 +1,6 @@
 """StudySpec -> Problem: model, data, board and bank, loaded, checked against each other and ready to be searched."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +22,7 @@ from bqsearch.graph.signed import is_unsigned, to_signed
 from bqsearch.hardware import target as targets
 from bqsearch.hardware.cost import CostModel
 from bqsearch.hardware.micro import raw_file
+from bqsearch.hardware.target import Target
 from bqsearch.importers import files
 from bqsearch.measure import Engine, LiteRt, Measurements, Micro, Objective, Scorer, real_values
 from bqsearch.packing.containers import CONTAINERS
@@ -181,12 +182,17 @@ def prepare(spec: StudySpec, on_stage: OnStage) -> Problem:
         data=data,
         normalize=normalize,
         bank=bank,
-        cost=CostModel(graph=graph, target=target),
+        cost=CostModel(graph=graph, target=target, room=room(spec.objectives or (), spec.max_ram, target)),
         scorer=make_scorer(graph, bank, data, data.search, normalize),
         objectives=tuple(registry.load("objective", name) for name in spec.objectives or ()),
         given=given if int8.is_float(given) or is_unsigned(given) != is_unsigned(graph) else None,
         source=given.fingerprint,
     )
+
+
+def room(objectives: Iterable[str], max_ram: int | None, target: Target) -> int:
+    """Bytes of RAM to keep to, also at the price of time: the limit, or as few as can be where RAM is an objective."""
+    return 0 if "ram" in objectives else min(max_ram or target.ram, target.ram)
 
 
 def _try_micro(graph: Graph, inputs: Array) -> None:

@@ -109,7 +109,9 @@ def verify(
         if material is None:
             on_stage("gathering what the plans were made from")
             material = planfile.gather(file, now.model or file.recipe.model, now.data, on_stage)
-            cost = CostModel(graph=material.graph, target=target)
+            objectives = [objective["name"] for objective in described["objectives"]]
+            room = prepare.room(objectives, described["limits"]["ram_bytes"], target)
+            cost = CostModel(graph=material.graph, target=target, room=room)
         on_stage(f"checking point {point['id']}")
         model = material.remake(file.plan)
         micro = cost.footprint if isinstance(cost.footprint, MicroFootprint) else None

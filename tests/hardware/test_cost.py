@@ -135,6 +135,24 @@ def test_depthwise_multiplies_by_its_own_rate() -> None:
     assert cycles == 4 * 4 * 2 * 9 * 18 + 100 + (18 + 8 + 10) * 10 + 18 * 1
 
 
+def test_strips_decode_and_fetch_again() -> None:
+    """8x8x4 -> conv 1x1 to 32 -> conv 1x1 to 4: with little room the wide tensor's rows are made in strips."""
+    net = Builder("int8")
+    image = net.activation("image", (1, 8, 8, 4))
+    graph = net.build([image], [net.conv("b", net.conv("a", image, 32), 4)])
+    bank = bank_of(graph)
+    candidate = compress(graph, bank, bank.baseline)
+    ample, tight = (CostModel(graph=graph, target=board(), room=room) for room in (None, 0))
+    times = tight.footprint.decodes(candidate)
+    assert set(ample.footprint.decodes(candidate).values()) == {1}
+    assert max(times.values()) > 1
+    weights, channels = (128, 128), (32, 4)
+    once = [w * (1 + 10) + c * (4 + 5) * 10 for w, c in zip(weights, channels, strict=True)]
+    again = sum((times[op] - 1) * cost for op, cost in enumerate(once))
+    assert tight.cycles(candidate) - ample.cycles(candidate) == again > 0
+    assert tight.ram(candidate).total < ample.ram(candidate).total
+
+
 @pytest.mark.parametrize("name", target.names())
 def test_real_boards_are_slower_the_more_there_is_to_decode(graph: Graph, name: str) -> None:
     cost = CostModel(graph=graph, target=target.load(name))

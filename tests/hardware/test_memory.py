@@ -1,148 +1,174 @@
-"""The arena: nothing that lives together overlaps, and what is reported is what the placement needs."""
+"""The memory plan: it computes what the network computes, keeps what it says, and is as small as it can be."""
 
-from itertools import combinations
+from functools import cache
+from itertools import pairwise
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bqsearch import registry
 from bqsearch.datasets import feed
 from bqsearch.graph import passes
-from bqsearch.graph.ir import Graph, Op, Tensor
+from bqsearch.graph.ir import Graph
 from bqsearch.hardware import target
-from bqsearch.hardware.memory import ALIGNMENT, ArenaPlan, plan_arena
+from bqsearch.hardware.memory import DECODERS, Arenas, greedy_arena, plan_arenas
+from bqsearch.hardware.moves import Activations
+from bqsearch.hardware.order import best_order
 from bqsearch.runtime import int8
-from networks import Builder
+from bqsearch.testing.schedules import check_schedule
+from networks import Builder, random_network
+
+NETWORKS = st.builds(random_network, st.integers(0, 2**32), st.integers(1, 12))
+AMPLE = 1_000_000
 
 
-def graph_of(sizes: list[int], reads: list[tuple[int, int]], views: list[bool], output: int | None = None) -> Graph:
-    """Operator i makes tensor i + 1: a sum of two earlier tensors, or the first of them viewed anew."""
-    shapes = [sizes[0]]
-    ops = []
-    for index, ((left, right), view) in enumerate(zip(reads, views, strict=True)):
-        inputs = (left % (index + 1),) if view else (left % (index + 1), right % (index + 1))
-        shapes.append(shapes[inputs[0]] if view else sizes[index + 1])
-        ops.append(Op(code="RESHAPE" if view else "ADD", inputs=inputs, outputs=(index + 1,), options={}))
-    tensors = tuple(Tensor(name=str(i), shape=(1, n), dtype="int8") for i, n in enumerate(shapes))
-    return Graph(name="random", tensors=tensors, ops=tuple(ops), inputs=(0,), outputs=(output or len(ops),))
+def tables_of(graph: Graph, seed: int) -> dict[int, int]:
+    rng = np.random.default_rng(seed)
+    return {op: int(rng.integers(0, 200)) for op in range(len(graph.ops)) if rng.random() < 0.7}
 
 
-@st.composite
-def graphs(draw: st.DrawFn) -> Graph:
-    count = draw(st.integers(1, 14))
-    sizes = draw(st.lists(st.integers(1, 90), min_size=count + 1, max_size=count + 1))
-    reads = draw(st.lists(st.tuples(st.integers(0, 99), st.integers(0, 99)), min_size=count, max_size=count))
-    views = draw(st.lists(st.booleans(), min_size=count, max_size=count))
-    return graph_of(sizes, reads, views, draw(st.integers(1, count)))
-
-
-def needed(graph: Graph) -> list[set[int]]:
-    """For each operator the tensors whose memory must stand, found by following every use."""
-    owner = {0: 0}
-    for op in graph.ops:
-        owner[op.outputs[0]] = owner[op.inputs[0]] if op.code == "RESHAPE" else op.outputs[0]
-    uses = [{owner[t] for t in (*op.inputs, *op.outputs)} for op in graph.ops]
-    uses[0].add(owner[graph.inputs[0]])
-    uses[-1].add(owner[graph.outputs[0]])
-    spans = {t: [i for i, used in enumerate(uses) if t in used] for t in set(owner.values())}
-    return [{t for t, s in spans.items() if s[0] <= i <= s[-1]} for i in range(len(uses))]
-
-
-def lowest_free(plan: ArenaPlan, op: int, nbytes: int) -> int:
-    """The lowest aligned offset for `nbytes` beside an operator's activations, by trying all."""
-    taken = {byte for buffer in plan.live[op] for byte in range(buffer.offset, buffer.end)}
-    offset = 0
-    while taken & set(range(offset, offset + nbytes)):
-        offset += ALIGNMENT
-    return offset
-
-
-@given(graphs())
-@settings(deadline=None)
-def test_no_two_buffers_that_live_together_overlap(graph: Graph) -> None:
-    plan = plan_arena(graph)
-    for live in plan.live:
-        for one, other in combinations(live, 2):
-            assert one.end <= other.offset or other.end <= one.offset
-    assert all(buffer.offset % ALIGNMENT == 0 for buffer in plan.buffers)
-
-
-@given(graphs())
-@settings(deadline=None)
-def test_buffers_stand_as_long_as_they_are_needed(graph: Graph) -> None:
-    plan = plan_arena(graph)
-    assert [{buffer.tensor for buffer in live} for live in plan.live] == needed(graph)
-    assert {b.tensor: b.nbytes for b in plan.buffers} == {
-        tensor: graph.tensors[tensor].size for held in needed(graph) for tensor in held
-    }
-
-
-@given(graphs())
-@settings(deadline=None)
-def test_the_arena_holds_everything_and_no_less_than_the_bound(graph: Graph) -> None:
-    plan = plan_arena(graph)
-    assert plan.nbytes == max(buffer.end for buffer in plan.buffers)
-    bound = max(sum(graph.tensors[tensor].size for tensor in held) for held in needed(graph))
-    assert plan.lower_bound == bound
-    assert plan.nbytes >= bound
-
-
-@given(graphs(), st.lists(st.integers(0, 60), min_size=14, max_size=14))
-@settings(deadline=None)
-def test_scratch_lies_beside_the_activations(graph: Graph, sizes: list[int]) -> None:
-    plan = plan_arena(graph)
-    scratch = {op: nbytes for op, nbytes in enumerate(sizes[: plan.operators]) if nbytes}
-    ends = []
-    for op, live in enumerate(plan.live):
-        top = max(buffer.end for buffer in live)
-        nbytes = scratch.get(op, 0)
-        ends.append(max(top, lowest_free(plan, op, nbytes) + nbytes) if nbytes else top)
-    assert [plan.end(op, scratch.get(op, 0)) for op in range(plan.operators)] == ends
-    nbytes, peak = plan.with_scratch(scratch)
-    assert nbytes == max(ends)
-    assert peak == ends.index(nbytes)
-    assert nbytes >= max(plan.nbytes, max((graph_bytes(plan, op) + n for op, n in scratch.items()), default=0))
-
-
-def graph_bytes(plan: ArenaPlan, op: int) -> int:
-    return sum(buffer.nbytes for buffer in plan.live[op])
-
-
-def test_scratch_fills_a_gap_before_it_grows_the_arena() -> None:
-    """During the last operator tensor 3 lies at 0, 2 at 40 and 1 at 80: 32 bytes of the dead tensor 0 are free."""
-    plan = plan_arena(graph_of([40, 8, 40, 8], [(0, 0), (0, 0), (1, 2)], [False] * 3))
-    assert [(buffer.tensor, buffer.offset) for buffer in plan.live[2]] == [(3, 0), (2, 40), (1, 80)]
-    assert plan.with_scratch({}) == plan.with_scratch({2: 32}) == (88, 0)
-    assert plan.with_scratch({2: 33}) == (88 + 33, 2)
-
-
-def test_reshape_shares_its_memory() -> None:
-    net = Builder("int8")
-    image = net.activation("image", (1, 4, 4, 1))
-    flat = net.reshape("flat", image, (1, 16))
-    graph = net.build([image], [net.dense("dense", flat, 3)])
-    plan = plan_arena(graph)
-    assert [(graph.tensors[b.tensor].name, b.nbytes, b.first, b.last) for b in plan.buffers] == [
-        ("image", 16, 0, 1),
-        ("dense/out", 3, 1, 1),
-    ]
-    assert plan.nbytes == 19
-
-
-def test_the_input_and_the_output_keep_their_memory() -> None:
-    graph = graph_of([10, 20, 30], [(0, 0), (1, 1)], [False, False])
-    lives = {b.tensor: (b.first, b.last) for b in plan_arena(graph).buffers}
-    assert lives == {0: (0, 0), 1: (0, 1), 2: (1, 1)}
-
-
-def test_the_built_in_model_fills_fifteen_kilobytes() -> None:
+@cache
+def built_in() -> Graph:
     zoo = registry.load("model", "mobilenet_v2")
     data = registry.load("dataset", zoo.dataset)(0)
     given = registry.load("importer", "tflite")(zoo.checkpoint)
     samples = feed.encode(data.train.x[:8], given.input, data.normalize)
-    graph = passes.fuse_padding(int8.quantize(given, samples))
-    plan = plan_arena(graph)
-    assert plan.nbytes == plan.lower_bound == 15_360
-    assert target.load("hifive1").ram - plan.nbytes == 1_024
-    assert np.dtype(graph.input.dtype) == np.int8
+    return passes.fuse_padding(int8.quantize(given, samples))
+
+
+@cache
+def built_in_plans() -> Arenas:
+    return plan_arenas(built_in(), AMPLE)
+
+
+@given(NETWORKS, st.integers(0, 2**32))
+@settings(deadline=None, max_examples=60)
+def test_every_plan_computes_what_the_network_computes(graph: Graph, seed: int) -> None:
+    tables = tables_of(graph, seed)
+    for plan in (*plan_arenas(graph, AMPLE).plans, greedy_arena(Activations(graph=graph))):
+        check_schedule(graph, plan.schedule({}), seed=seed)
+        check_schedule(graph, plan.schedule(tables), tables, seed)
+
+
+@given(NETWORKS)
+@settings(deadline=None, max_examples=60)
+def test_plans_go_from_least_work_to_least_memory(graph: Graph) -> None:
+    arenas = plan_arenas(graph, AMPLE)
+    plans, greedy = arenas.plans, greedy_arena(Activations(graph=graph))
+    assert plans[0].repeated == 0
+    assert plans[0].nbytes <= greedy.nbytes
+    assert all(plan.nbytes >= arenas.lower_bound for plan in plans)
+    for one, other in pairwise(plans):
+        assert (one.repeated, one.nbytes) <= (other.repeated, other.nbytes)
+    least = plan_arenas(graph, 0).plans
+    assert len(least) == len(DECODERS)
+    assert min(plan.nbytes for plan in least) == min(plan.nbytes for plan in plans)
+
+
+@given(NETWORKS, st.integers(0, 2**32))
+@settings(deadline=None, max_examples=60)
+def test_the_arena_is_that_of_its_schedule(graph: Graph, seed: int) -> None:
+    tables = tables_of(graph, seed)
+    for plan in plan_arenas(graph, AMPLE).plans:
+        nbytes, peak = plan.with_tables(tables)
+        assert plan.schedule(tables).nbytes == nbytes
+        assert plan.schedule({}).nbytes == plan.nbytes == plan.with_tables({})[0] <= nbytes
+        steps = plan.schedule(tables).steps
+        ends = [max(b.end for b in (*live, *step.scratch)) for live, step in zip(plan.live, steps, strict=True)]
+        assert plan.step[peak] == ends.index(nbytes)
+        assert nbytes == max(ends)
+        assert plan.schedule(tables).decodes == plan.decodes
+        alone = {op: plan.end(op, nbytes) for op, nbytes in tables.items()}
+        assert max([plan.nbytes, *alone.values()]) <= nbytes
+
+
+@given(NETWORKS, st.integers(0, 2**32), st.floats(0, 1.2))
+@settings(deadline=None, max_examples=60)
+def test_within_a_limit_the_plan_is_of_least_work(graph: Graph, seed: int, share: float) -> None:
+    tables, largest = tables_of(graph, seed), plan_arenas(graph, AMPLE).plans[0]
+    limit = int(share * largest.with_tables(tables)[0])
+    arenas = plan_arenas(graph, limit)
+    chosen = arenas.within(limit, tables)
+    fitting = [plan for plan in arenas.plans if plan.with_tables(tables)[0] <= limit]
+    if fitting:
+        assert chosen.repeated == min(plan.repeated for plan in fitting)
+        assert chosen.with_tables(tables)[0] <= limit
+    else:
+        assert chosen.with_tables(tables) == min(plan.with_tables(tables) for plan in arenas.plans)
+    for op, nbytes in tables.items():
+        assert arenas.least(op, nbytes) <= chosen.with_tables(tables)[0]
+
+
+def test_by_hand() -> None:
+    """4x4x1 -> conv 3x3, 2 channels -> flat -> dense 3 -> softmax: with a filter of 9, and of 32, weights."""
+    net = Builder("int8", seed=1)
+    image = net.activation("image", (1, 4, 4, 1))
+    flat = net.reshape("flat", net.conv("net/conv", image, 2, size=3), (1, 32))
+    graph = net.build([image], [net.softmax("scores", net.dense("net/dense", flat, 3))])
+    plan = plan_arenas(graph, AMPLE).plans[0]
+    assert [move.kind for move in plan.moves] == ["whole", "in_place", "whole", "whole"]
+    assert plan.nbytes == 32 + 32 + 3
+    assert plan.with_tables({2: 7}) == (32 + 32 + 4 + 7, 2)
+    assert plan.places[graph.ops[0].outputs[0]] == 32
+    assert plan.end(0, 50) == 32 + 32 + 50  # the filter lies between input and output
+    assert plan.decodes == {0: 1, 1: 1, 2: 1, 3: 1}
+
+
+def test_the_input_and_the_output_keep_their_memory() -> None:
+    net = Builder("int8")
+    first, second = net.activation("first", (1, 2, 2, 3)), net.activation("second", (1, 2, 2, 3))
+    early = net.conv("early", first, 3)
+    plan, *_ = plan_arenas(net.build([first, second], [early, net.conv("late", second, 5)]), 0).plans
+    lives = {b.tensor: (b.first, b.last) for b in plan.buffers}
+    assert (lives[first], lives[second], lives[early]) == ((0, 0), (0, 1), (0, 1))
+
+
+@pytest.mark.parametrize("last", ["conv", "relu", "block"])
+def test_an_output_that_a_later_operator_reads_is_not_overwritten(last: str) -> None:
+    """Also by the last step, though nothing comes after it."""
+    net = Builder("int8")
+    image = net.activation("image", (1, 8, 8, 1))
+    first = net.conv("first", image, 4)
+    if last == "block":
+        made = net.conv("project", net.depthwise("depthwise", first), 2)
+    else:
+        made = net.conv("last", first, 2) if last == "conv" else net.like("RELU", "relu", first, (1, 8, 8, 4))
+    graph = net.build([image], [first, made])
+    for limit in (0, AMPLE):
+        for plan in plan_arenas(graph, limit).plans:
+            check_schedule(graph, plan.schedule({}))
+
+
+def test_the_built_in_model_without_repeated_work() -> None:
+    """Layer by layer it takes 15,360 bytes of activations alone, and a filter of 48 + 13 weights and padding."""
+    graph = built_in()
+    assert greedy_arena(Activations(graph=graph)).nbytes == 15_421
+    plan = built_in_plans().plans[0]
+    assert (plan.nbytes, plan.repeated) == (6_160, 0)
+    assert set(plan.decodes.values()) == {1}
+
+
+def test_the_built_in_model_in_the_least_memory() -> None:
+    """With stack and statics it is far below the board's 16 KB."""
+    arenas = built_in_plans()
+    plan = arenas.within(0, {})
+    assert plan.nbytes == arenas.lower_bound == 4_240
+    weights = sum(Activations(graph=built_in())._weights(op) for op in range(len(built_in().ops)))
+    assert plan.repeated < weights / 50
+    board = target.load("hifive1")
+    assert plan.nbytes + board.stack + board.static_ram == 5_104 < board.ram / 3
+
+
+def test_plans_for_coded_weights_are_nearly_as_small_as_one_of_their_own() -> None:
+    """16 levels for all layers, and Huffman codes for all."""
+    for decoder in (16, 256 + 16):
+        known = Activations(graph=built_in(), decoder=decoder)
+        least = best_order(known)[1]
+        assert least <= built_in_plans().within(0, known.decoders).with_tables(known.decoders)[0] <= least * 1.01
+
+
+@pytest.mark.parametrize("stair", [0, -1])
+def test_the_built_in_model_computes_what_it_should(stair: int) -> None:
+    check_schedule(built_in(), built_in_plans().plans[stair].schedule({}))

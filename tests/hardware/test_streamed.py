@@ -1,5 +1,7 @@
 """The footprint under bqsearch's own runtime, by hand, for a network of two layers on a board made up for it."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,11 +12,12 @@ from bqsearch.bank.weights import Moments
 from bqsearch.compress import CompressedModel, compress
 from bqsearch.graph.ir import Graph
 from bqsearch.graph.ops import layers
-from bqsearch.hardware.memory import plan_arena
-from bqsearch.hardware.streamed import StreamedFootprint, scratch_bytes
+from bqsearch.hardware.scratch import decoder_bytes
+from bqsearch.hardware.streamed import StreamedFootprint
 from bqsearch.hardware.target import Target
 from bqsearch.packing.streams import STREAMS
 from bqsearch.plan import Choice, Method, Prune
+from bqsearch.testing.schedules import check_schedule
 from networks import Builder, newer_network, small_int8_network, small_uint8_network
 
 BOARD = Target(
@@ -95,31 +98,29 @@ def test_flash_parts_sum_to_the_total_and_what_is_stored_is_the_difference(dense
 
 
 def test_ram_is_for_a_filter_at_a_time() -> None:
-    """The convolution needs 16 + 32 bytes of activations, nine weights of a filter, and the codebook."""
+    """The dense layer needs 32 + 3 bytes of activations and a filter of 32 weights; the convolution 16 + 32 and 9."""
     raw = OWN.ram(model())
-    assert (raw.activations, raw.decode_buffer, raw.stack, raw.static) == (48, 9, 200, 100)
-    assert (raw.total, raw.peak) == (357, "conv")
+    assert (raw.activations, raw.decode_buffer, raw.stack, raw.static) == (67, 0, 200, 100)
+    assert (raw.total, raw.peak) == (367, "dense")
     packed = OWN.ram(model(conv="kmeans-3-packed", dense="kmeans-4-packed"))
-    assert (packed.decode_buffer, packed.total) == (9 + 3, 360)
+    assert (packed.activations, packed.decode_buffer, packed.total) == (67, 1 + 4, 372)  # padding, and the table
 
 
-def test_scratch_is_a_filter_and_its_table() -> None:
-    net = Builder("int8")
-    image = net.activation("image", (1, 4, 4, 2))
-    conv = net.conv("conv", image, 3, size=3)
-    depthwise = net.depthwise("depthwise", conv)
-    dense = net.dense("dense", net.reshape("flat", depthwise, (1, 48)), 5)
-    found = layers(net.build([image], [dense]))
-    assert [scratch_bytes(layer, 7) for layer in found] == [18 + 7, 9 + 7, 7]
-    assert [scratch_bytes(layer, 0) for layer in found] == [18, 9, 0]
+def test_a_huffman_decoder_has_a_lookup_table_in_ram() -> None:
+    candidate = model(conv="kmeans-3-huffman")
+    table = len(candidate.layers[0].coded.table)
+    ram = OWN.ram(candidate)
+    assert (ram.peak, ram.total) == ("conv", 300 + OWN.schedule(candidate).nbytes)
+    assert ram.total >= 300 + 16 + 32 + 9 + 256 + table
 
 
+@pytest.mark.parametrize("room", [None, 0, 340, 500])
 @pytest.mark.parametrize("make", BANKS)
 @given(seed=st.integers(0, 2**32))
 @settings(deadline=None, max_examples=15)
-def test_the_largest_of_the_least_is_the_whole(make, seed: int) -> None:
+def test_ram_is_that_of_the_schedule_and_not_below_any_layers(make, seed: int, room: int | None) -> None:
     graph = make()
-    bank, own = BANKS[make], StreamedFootprint(graph=graph, target=BOARD)
+    bank, own = BANKS[make], footprint_of(make, room)
     rng = np.random.default_rng(seed)
     choices = {}
     for name, entry in bank.by_name.items():
@@ -127,7 +128,43 @@ def test_the_largest_of_the_least_is_the_whole(make, seed: int) -> None:
         choices[name] = offered[rng.integers(len(offered))][0]
     candidate = compress(graph, bank, bank.plan(choices))
     least = [own.least_ram(e.layer, e.option.choice.coding, e.option.table_bytes) for e in candidate.layers]
-    ram = own.ram(candidate)
-    assert ram.total == max(*least, own.activations + BOARD.stack + BOARD.static_ram)
-    assert ram.activations == own.activations == plan_arena(graph).nbytes >= own.lower_bound
+    ram, schedule = own.ram(candidate), own.schedule(candidate)
+    assert ram.total == schedule.nbytes + BOARD.stack + BOARD.static_ram >= max(least)
+    assert own.lower_bound <= ram.activations
     assert ram.decode_buffer >= 0
+    assert own.decodes(candidate) == schedule.decodes
+    tables = {e.layer.op: decoder_bytes(e.option.choice.coding, len(e.coded.table)) for e in candidate.layers}
+    check_schedule(graph, schedule, tables)
+
+
+@cache
+def footprint_of(make, room: int | None) -> StreamedFootprint:
+    return StreamedFootprint(graph=make(), target=BOARD, room=room)
+
+
+@pytest.mark.parametrize("make", BANKS)
+def test_one_coded_layer_takes_what_was_said_where_little_room_is_wanted(make) -> None:
+    """There is only the smallest plan then, so that the figure is exact."""
+    graph, bank, own = make(), BANKS[make], footprint_of(make, 0)
+    raw = own.ram(compress(graph, bank, bank.plan({}))).total
+    assert raw == own.activations + BOARD.stack + BOARD.static_ram
+    for name, entry in bank.by_name.items():
+        for choice, *_ in entry.choices()[::5]:
+            total = own.ram(compress(graph, bank, bank.plan({name: choice}))).total
+            assert total == own.least_ram(entry.layer, choice.coding, entry.table_bytes(choice))
+
+
+def test_more_room_saves_work() -> None:
+    make = small_int8_network
+    graph, bank = make(), BANKS[make]
+    candidate = compress(graph, bank, bank.plan({}))
+    ample, tight = footprint_of(make, None), footprint_of(make, 0)
+    assert ample.ram(candidate).total > tight.ram(candidate).total
+    assert set(ample.decodes(candidate).values()) == {1}
+    assert max(tight.decodes(candidate).values()) > 1
+    exact = footprint_of(make, ample.ram(candidate).total)
+    assert exact.ram(candidate) == ample.ram(candidate)
+    assert footprint_of(make, ample.ram(candidate).total - 1).ram(candidate).total < ample.ram(candidate).total
+    coded = compress(graph, bank, bank.plan(dict.fromkeys(bank.by_name, Choice.parse("kmeans-16-huffman"))))
+    assert exact.ram(coded).total < ample.ram(coded).total
+    assert exact.decodes(coded) == exact.schedule(coded).decodes != exact.decodes(candidate)

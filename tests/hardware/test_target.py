@@ -32,7 +32,8 @@ def test_shipped_targets_load_with_a_source_for_each_constant(name: str) -> None
 
 
 def test_names_are_the_files() -> None:
-    assert target.names() == ["hifive1", "hifive1_revb", "mimxrt1060_evk", "nrf52840", "rp2040", "stm32f746"]
+    known = ["hifive1", "hifive1_revb", "mimxrt1060_evk", "nrf52840", "rp2040", "stm32f405", "stm32f746"]
+    assert target.names() == known
 
 
 def test_the_readme_board_has_sixteen_kilobytes() -> None:
@@ -44,7 +45,11 @@ def test_the_readme_board_has_sixteen_kilobytes() -> None:
 def test_runtimes_are_those_that_have_a_container() -> None:
     assert set(target.RUNTIMES) == set(CONTAINERS)
     runtimes = {name: target.load(name).runtime for name in target.names()}
-    assert {name for name, runtime in runtimes.items() if runtime == "bqsearch"} == {"hifive1", "hifive1_revb"}
+    assert {name for name, runtime in runtimes.items() if runtime == "bqsearch"} == {
+        "hifive1",
+        "hifive1_revb",
+        "stm32f405",
+    }
 
 
 def test_a_file_is_loaded_by_path(tmp_path: Path) -> None:

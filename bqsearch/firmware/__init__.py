@@ -1,0 +1,1 @@
+"""Networks as C programs: the runtime, boards, compilers, linker maps, emulators."""
