@@ -273,6 +273,7 @@ _PARTS = {
     "quality": dict,
     "engines": dict,
     "footprint": str,
+    "arena": dict,
     "limits": dict,
     "settings": dict,
     "layers": list,
