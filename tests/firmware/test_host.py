@@ -54,3 +54,15 @@ def test_no_inputs_give_no_outputs(cache: Path) -> None:
     graph = small_int8_network()
     built = host.build(graph, emit_graph(graph, {}, plan(graph)), cache)
     assert built.run(np.zeros((0, 8, 8, 3), np.int8)).shape == (0, 10)
+
+
+def test_a_folder_that_others_may_write_to_is_not_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    graph = small_int8_network()
+    source = emit_graph(graph, {}, plan(graph))
+    library = host.build(graph, source).library
+    assert library.is_relative_to(tmp_path)
+    assert library.parent.stat().st_mode & 0o777 == 0o700
+    library.parent.chmod(0o777)
+    with pytest.raises(OutputError, match="is not a folder of this user's own"):
+        host.build(graph, source)
