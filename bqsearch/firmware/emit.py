@@ -6,14 +6,16 @@ all other initialized data.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bqsearch.compress import CompressedModel
 from bqsearch.errors import UnsupportedError
 from bqsearch.firmware import ctext
 from bqsearch.firmware.records import Record, records_of
 from bqsearch.graph.ir import Graph
-from bqsearch.hardware.schedule import ALIGNMENT, Schedule
+from bqsearch.hardware.buffers import Buffer
+from bqsearch.hardware.schedule import ALIGNMENT, Schedule, Step
+from bqsearch.hardware.scratch import scratch_sizes
 from bqsearch.packing.container import Coded
 
 
@@ -53,6 +55,28 @@ def emit_graph(
         raise UnsupportedError("the C runtime runs networks with one input and one output")
     records = records_of(graph, coded, schedule, frozenset(in_ram))
     return ModelSource(header=_header(graph, schedule), source=_source(graph, schedule, records))
+
+
+def check_kernels(graph: Graph) -> None:
+    """Check, before anything is compressed, that the C runtime has a kernel for every operator of an 8-bit network.
+
+    Raises:
+        UnsupportedError: It has none for an operator, or not for what it is asked to do.
+    """
+    nowhere = Buffer(tensor=None, offset=0, nbytes=0, first=0, last=0)
+    steps = [
+        Step(
+            kind="whole",
+            ops=(index,),
+            rows=None,
+            scratch=(nowhere,) * len(scratch_sizes(graph, (index,), "whole", None, {})),
+        )
+        for index in range(len(graph.ops))
+    ]
+    places = [replace(nowhere, tensor=index) for index in range(len(graph.tensors))]
+    empty = Coded(coding="raw", count=0, groups=1, inner=1, zero_byte=0, table=b"", stream=b"")
+    coded = dict.fromkeys(range(len(graph.ops)), empty)
+    emit_graph(graph, coded, Schedule(steps=tuple(steps), buffers=tuple(places)))
 
 
 def _header(graph: Graph, schedule: Schedule) -> str:

@@ -43,7 +43,7 @@ int main(void)
         if (tables == NULL || out == NULL) {
             return 2;
         }
-        putchar(decode(&stream, tables, out, head[7]));
+        putchar((int)decode(&stream, tables, out, head[7]));
         fwrite(out, 1, head[3], stdout);
         free(table);
         free(bytes);

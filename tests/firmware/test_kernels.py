@@ -1,67 +1,23 @@
 """Every kernel, bit for bit against TensorFlow Lite Micro (int8) and TensorFlow Lite (uint8)."""
 
-import ctypes
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from bqsearch.firmware import host
 from bqsearch.firmware.emit import emit_graph
-from bqsearch.graph.ir import Graph
 from bqsearch.graph.ops import SUPPORTED, layers
-from bqsearch.packing.container import Coded
 from bqsearch.packing.streams import STREAMS
-from bqsearch.types import Array
 from decoding import need_tflm
-from firmware.coding import LEVELS, coded_as, with_levels
-from firmware.compilers import need
-from firmware.plans import Group, plan, untouched
+from firmware.checks import check, computed
+from firmware.coding import coded_as, with_levels
+from firmware.plans import Group, plan
 from firmware.reference import any_inputs, expected
+from firmware.samples import chained, layered, turned
 from networks import LINEAR, REACH, RELU, SAME, VALID, Builder
 
 RELU6 = 3
-_PATTERN = 0xA5
 TYPES = pytest.mark.parametrize("dtype", ["int8", "uint8"])
-
-
-@pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    need("cc")
-    return tmp_path_factory.mktemp("host")
-
-
-def computed(
-    graph: Graph, inputs: Array, cache: Path, coded: Mapping[int, Coded] | None = None, groups: Iterable[Group] = ()
-) -> Array:
-    """The runtime's outputs; no byte of the arena outside of the schedule's buffers may change."""
-    schedule = plan(graph, coded, groups)
-    model = host.build(graph, emit_graph(graph, coded or {}, schedule), cache)
-    outputs = model.run(inputs)
-    arena = np.full(schedule.nbytes // 4 + 1, _PATTERN * 0x01010101, np.uint32)
-    content = arena.view(np.uint8)
-    offset = schedule.offsets[graph.inputs[0]]
-    content[offset : offset + graph.input.nbytes] = inputs[0].reshape(-1).view(np.uint8)
-    assert ctypes.CDLL(str(model.library)).bq_invoke_in(content.ctypes.data_as(ctypes.c_void_p)) == 0
-    offset = schedule.offsets[graph.outputs[0]]
-    assert np.array_equal(content[offset : offset + graph.output.nbytes].view(outputs.dtype), outputs[0].reshape(-1))
-    assert (content[untouched(schedule)] == _PATTERN).all()
-    return outputs
-
-
-def check(
-    graph: Graph, cache: Path, coded: Mapping[int, Coded] | None = None, groups: Iterable[Group] = (), count: int = 4
-) -> None:
-    """Compare with the reference; the outputs must say something."""
-    if graph.input.dtype == "int8":
-        need_tflm()
-    inputs = any_inputs(graph, count, 1)
-    wanted = expected(graph, inputs)
-    found = computed(graph, inputs, cache, coded, groups)
-    assert found.dtype == wanted.dtype
-    assert np.array_equal(found, wanted), np.argwhere(found != wanted)[:5]
-    assert len(np.unique(wanted)) > 1 or wanted.size < 30
 
 
 CONVOLUTIONS = [  # size, stride, padding, dilation, input channels, activation
@@ -248,30 +204,12 @@ def test_concatenation(cache: Path, dtype: str, axis: int) -> None:
     check(net.build([source], [output]), cache)
 
 
-def layered(dtype: str) -> Graph:
-    """Three layers of each kind."""
-    net = Builder(dtype)
-    last = source = net.activation("x", (1, 7, 6, 5))
-    for i in range(3):
-        last = net.conv(f"c{i}", last, 8, 3, fusedActivationFunction=LINEAR)
-        last = net.depthwise(f"d{i}", last, 3, 2 if i == 0 else 1, fusedActivationFunction=LINEAR)
-        last = net.conv(f"p{i}", last, 9, fusedActivationFunction=LINEAR)
-    last = net.reshape("r", last, (1, 4 * 3 * 9))
-    for i in range(3):
-        last = net.dense(f"f{i}", last, 70 - i)
-    return net.build([source], [last])
-
-
 @TYPES
 @pytest.mark.parametrize("per_channel", [False, True])
 @pytest.mark.parametrize("turn", range(len(STREAMS.codings)))
 def test_every_coding_with_every_kernel(cache: Path, dtype: str, turn: int, per_channel: bool) -> None:
-    """Kinds of layers, kinds of weights and codings turn at different speeds, so that each meets each."""
-    graph = layered(dtype)
-    ops = [layer.op for layer in layers(graph)]
-    graph = with_levels(graph, {op: LEVELS[(i + turn) % len(LEVELS)] for i, op in enumerate(ops)}, turn)
-    codings = {op: STREAMS.codings[(i + i // 5 + turn) % len(STREAMS.codings)] for i, op in enumerate(ops)}
-    check(graph, cache, coded_as(graph, codings, frozenset(ops) if per_channel else frozenset()), count=8)
+    graph, coded = turned(layered(dtype), turn, per_channel)
+    check(graph, cache, coded, count=8)
 
 
 @TYPES
@@ -294,24 +232,8 @@ def test_products_without_multiplication(cache: Path, dtype: str, levels: str) -
     ("stride", "size", "padding"), [(1, 3, SAME), (2, 3, SAME), (1, 5, SAME), (3, 2, VALID), (2, 3, VALID)]
 )
 def test_chains_in_strips(cache: Path, dtype: str, rows: int, stride: int, size: int, padding: int) -> None:
-    """All chains that there are, one after the other: e expands, d filters, p projects."""
-    net = Builder(dtype, rows + stride)
-    last = source = net.activation("x", (1, 40 if stride > 1 else 12, 31 if stride > 1 else 7, 4))
-    groups: list[Group] = []
-    for chain, direct in (("edp", False), ("dp", False), ("ed", False), ("ed", True), ("d", False), ("d", True)):
-        first = len(net.ops)
-        sides = net.tensors[last].shape[1:3]
-        step = stride if min(sides) > 2 * size else 1
-        for kind in chain:
-            if kind == "d":
-                padded = padding if min(sides) > size else SAME
-                last = net.depthwise(f"d{first}", last, size, step, padding=padded, fusedActivationFunction=LINEAR)
-            else:
-                last = net.conv(f"{kind}{first}", last, 7 if kind == "e" else 4)
-        groups.append(Group(ops=tuple(range(first, len(net.ops))), kind="strips", rows=rows, direct=direct))
-    ops = range(len(net.ops))
-    graph = with_levels(net.build([source], [last]), dict.fromkeys(ops, "coarse"))
-    check(graph, cache, coded_as(graph, {op: STREAMS.codings[op % 5] for op in ops}), groups)
+    graph, groups = chained(dtype, rows, stride, size, padding)
+    check(graph, cache, coded_as(graph, {op: STREAMS.codings[op % 5] for op in range(len(graph.ops))}), groups)
 
 
 @TYPES

@@ -9,10 +9,10 @@ uint32_t bq_open_code(bq_code *code, const uint8_t *table, uint32_t table_count,
 {
     uint16_t *entries = (uint16_t *)(void *)lookup;
     uint32_t filled = 0, spans = 0;
-    code->longest = table_count == 0 ? 0 : table[0];
-    if (code->longest > BQ_MAX_LENGTH || (uint32_t)code->longest + 1u > table_count + (table_count == 0)) {
+    if (table_count == 0 || table[0] > BQ_MAX_LENGTH || table[0] + 1u > table_count) {
         return 0;
     }
+    code->longest = table[0];
     code->counts = table + 1;
     code->lookup = entries;
     memset(lookup, 0, BQ_LOOKUP_BYTES);

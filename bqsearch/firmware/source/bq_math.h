@@ -31,12 +31,9 @@ static inline int32_t bq_shifted(int32_t value, int32_t left)
     return (int32_t)((uint32_t)value << left);
 }
 
-/* 2 * a * b / 2^32, halves rounded up; but for a = b = -2^31, which has no result, and gets the largest number. */
+/* 2 * a * b / 2^32, halves rounded up; not for a = b = -2^31, and no multiplier is negative. */
 static inline int32_t bq_high_product(int32_t a, int32_t b)
 {
-    if (a == INT32_MIN && b == INT32_MIN) {
-        return INT32_MAX;
-    }
     return (int32_t)(((int64_t)a * b + ((int64_t)1 << 30)) >> 31);
 }
 
@@ -47,19 +44,13 @@ static inline int32_t bq_divided(int32_t value, int32_t right)
     return (value >> right) + ((value & mask) > (mask >> 1) + (value < 0));
 }
 
-/* value * multiplier * 2^(shift - 31), rounded twice. */
+/* value * multiplier * 2^(shift - 31), rounded twice; the product is below 2^30, so that half of 2^right can be added. */
 static inline int32_t bq_scaled(int32_t value, int32_t multiplier, int32_t shift)
-{
-    int32_t left = bq_larger(shift, 0);
-    return bq_divided(bq_high_product(bq_shifted(value, left), multiplier), left - shift);
-}
-
-/* The same, but halves are rounded up the second time, too. */
-static inline int32_t bq_scaled_up(int32_t value, int32_t multiplier, int32_t shift)
 {
     int32_t left = bq_larger(shift, 0), right = left - shift;
     int32_t product = bq_high_product(bq_shifted(value, left), multiplier);
-    return bq_sum(product, (int32_t)((uint32_t)1 << right >> 1)) >> right;
+    int32_t half = (int32_t)((uint32_t)1 << right >> 1), down = right > 0 ? product >> 31 : 0;
+    return bq_sum(product, half + down) >> right;
 }
 
 #endif

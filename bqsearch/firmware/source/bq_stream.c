@@ -23,9 +23,8 @@ static void next_group(bq_reader *reader)
     const bq_stream *stream = reader->stream;
     reader->group = reader->group + 1u == stream->groups ? 0u : reader->group + 1u;
     reader->run = stream->groups == 1u ? reader->left : stream->inner;
-    const uint8_t *book = reader->books + reader->group * reader->symbols;
     for (uint32_t i = 0; i < reader->symbols; ++i) {
-        reader->values[i] = book[i] ^ stream->flip;
+        reader->values[i] = reader->books[reader->group * reader->symbols + i] ^ stream->flip;
     }
 }
 

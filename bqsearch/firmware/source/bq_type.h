@@ -15,11 +15,15 @@ typedef int8_t bq_type;
 #define BQ_LOWEST (-128)
 #endif
 
-/* One channel's part of a layer. */
+/* One channel's part of a layer, ready for its accumulators. Kernels keep it as a variable of their own: a store of an
+ * 8-bit code could change anything that lies elsewhere. */
 typedef struct {
     int32_t bias;
     int32_t multiplier;
-    int32_t shift;
+    int32_t left;
+    int32_t right;
+    int32_t half; /* 2^right / 2, */
+    int32_t down; /* and -1 where there is such a half, which negative numbers round the other way */
     int32_t zero;
     int32_t low;
     int32_t high;
@@ -27,45 +31,57 @@ typedef struct {
 
 static inline bq_channel bq_channel_of(const bq_layer *layer, int32_t channel)
 {
-    int32_t scale = layer->per_channel != 0 ? channel : 0;
-    bq_channel made = {layer->bias[channel], layer->multiplier[scale], layer->shift[scale], layer->output_zero,
-                       layer->low,           layer->high};
+    int32_t scale = layer->per_channel != 0 ? channel : 0, shift = layer->shift[scale];
+    int32_t left = bq_larger(shift, 0), right = left - shift;
+    bq_channel made = {
+        .bias = layer->bias[channel],
+        .multiplier = layer->multiplier[scale],
+        .left = left,
+        .right = right,
+        .half = (int32_t)((uint32_t)1 << right >> 1),
+        .down = right > 0 ? -1 : 0,
+        .zero = layer->output_zero,
+        .low = layer->low,
+        .high = layer->high,
+    };
     return made;
 }
 
-static inline bq_type bq_limited(const bq_channel *channel, int32_t scaled)
+/* The code of an accumulator: of a depthwise convolution, or of any other layer. TensorFlow Lite's matrix products of
+ * uint8, unlike the rest, round all halves up. */
+static inline bq_type bq_code_of(const bq_channel *channel, int32_t sum, int depthwise)
 {
+    int32_t whole = bq_shifted(bq_sum(channel->bias, sum), channel->left);
+    int32_t product = bq_high_product(whole, channel->multiplier);
+    int32_t nudge = BQ_UNSIGNED && !depthwise ? channel->half : channel->half + ((product >> 31) & channel->down);
+    int32_t scaled = bq_sum(product, nudge) >> channel->right;
     return (bq_type)bq_clamp(bq_sum(scaled, channel->zero), channel->low, channel->high);
 }
 
-/* The code of a depthwise convolution's accumulator. */
-static inline bq_type bq_depthwise_code(const bq_channel *channel, int32_t sum)
-{
-    return bq_limited(channel, bq_scaled(bq_sum(channel->bias, sum), channel->multiplier, channel->shift));
-}
-
-/* The code of any other accumulator. TensorFlow Lite's matrix products of uint8, unlike the rest, round all halves up. */
-static inline bq_type bq_code_of(const bq_channel *channel, int32_t sum)
-{
-#if BQ_UNSIGNED
-    return bq_limited(channel, bq_scaled_up(bq_sum(channel->bias, sum), channel->multiplier, channel->shift));
-#else
-    return bq_depthwise_code(channel, sum);
-#endif
-}
-
-/* One filter of a pointwise convolution over `count` pixels of `taps` inputs each; codes are written `step` apart. */
-void BQ_NAME(bq_pointwise)(const bq_layer *layer, int32_t channel, const bq_type *filter, int32_t taps,
-                           const bq_type *input, int32_t count, bq_type *output, int32_t step);
-
-/* The rows of one channel that a depthwise convolution has at hand: row y of the padded channel lies in slot y modulo
- * the number of slots. */
+/* The rows of one channel that a depthwise convolution has at hand, the padding included: a ring of slots. */
 typedef struct {
     bq_type *rows;
     int32_t slots;
     int32_t width;
-    int32_t next; /* the first padded row that is not there yet */
+    int32_t next; /* the next row to come in, counted from the top of the padding, */
+    int32_t slot; /* and its slot; once all slots are full, that of the oldest row */
 } bq_window;
+
+/* Some slots behind another, where a ring has so many. */
+static inline int32_t bq_slot_behind(const bq_window *window, int32_t slot, int32_t steps)
+{
+    slot += steps;
+    return slot < window->slots ? slot : slot - window->slots;
+}
+
+/* The place for the next row. */
+static inline bq_type *bq_new_row(bq_window *window)
+{
+    bq_type *row = window->rows + window->slot * window->width;
+    window->slot = bq_slot_behind(window, window->slot, 1);
+    ++window->next;
+    return row;
+}
 
 /* The shape of a depthwise convolution's window. */
 static inline int32_t bq_window_slots(const bq_shape *shape)
@@ -84,8 +100,8 @@ static inline int32_t bq_window_columns(const bq_shape *shape)
     return bq_smaller(shape->width, bq_window_width(shape) - shape->pad_left);
 }
 
-/* One output row of one channel, from the padded row `first` on. */
-void BQ_NAME(bq_window_row)(const bq_layer *layer, int32_t channel, const bq_shape *shape, const bq_type *filter,
-                            const bq_window *window, int32_t first, bq_type *output, int32_t step);
+/* One output row of one channel, from a full window. */
+void BQ_NAME(bq_window_row)(const bq_channel *channel, const bq_shape *shape, const bq_type *filter, int32_t zero,
+                            const bq_window *window, bq_type *output, int32_t step);
 
 #endif
