@@ -5,6 +5,7 @@ import ctypes
 import hashlib
 import os
 import shutil
+import stat
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -106,10 +107,9 @@ def build(graph: Graph, model: ModelSource, cache: Path | None = None, flags: Se
         flags: For the compiler.
 
     Raises:
-        OutputError: There is no compiler, or it fails.
+        OutputError: There is no compiler, or it fails; or others may write to the folder.
     """
-    folder = cache or Path(tempfile.gettempdir()) / f"bqsearch-{os.getuid()}"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder = cache or _own_folder()
     objects = _objects(folder, flags)
     digest = hashlib.sha256(repr((objects.name, model.header, model.source)).encode()).hexdigest()
     library = folder / f"{digest[:32]}.so"
@@ -122,6 +122,16 @@ def build(graph: Graph, model: ModelSource, cache: Path | None = None, flags: Se
             _compile([*flags, *LINK, f"-I{SOURCES}", *parts, "-o", str(made)])
             os.replace(made, library)
     return HostModel(graph=graph, library=library, _loaded=ctypes.CDLL(str(library)))
+
+
+def _own_folder() -> Path:
+    """A folder among the temporary files that nobody else may write to, for what lies there is loaded and run."""
+    folder = Path(tempfile.gettempdir()) / f"bqsearch-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+        raise OutputError(f"{folder} is not a folder of this user's own: remove it, or set TMPDIR to another place")
+    return folder
 
 
 def _objects(folder: Path, flags: Sequence[str]) -> Path:

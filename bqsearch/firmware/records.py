@@ -160,6 +160,9 @@ def _decoding(step: Step) -> dict[str, object]:
 def _depthwise(network: _Network, step: Step) -> _Made:
     _, read, output, ends = _one(network, step)
     layer = network.layers[step.ops[0]]
+    grows = any(after > before for before, after in zip(read.shape[1:], output.shape[1:], strict=True))
+    if ends["input"] == ends["output"] and (grows or read.shape[3] != output.shape[3]):
+        raise UnsupportedError(f"a depthwise convolution of {read.shape} to {output.shape} does not fit in place")
     fields, arrays = _layer(network, layer)
     return _Made(
         kind="bq_depthwise",
@@ -198,7 +201,7 @@ def _chained(
     project: FirmwareLayer | None,
 ) -> _Made:
     first, last = expand or depthwise, project or depthwise
-    if depthwise.op.options["depthMultiplier"] != 1 and depthwise.source.shape != depthwise.output.shape:
+    if depthwise.source.shape[3] != depthwise.output.shape[3]:
         raise UnsupportedError("the C runtime has no strips for depthwise convolutions with a multiplier")
     filters, tables, window, carry, strip = step.scratch
     parts = {"expand": expand, "depthwise": depthwise, "project": project}

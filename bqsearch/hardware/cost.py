@@ -30,18 +30,20 @@ class CostModel:
         graph: The uncompressed 8-bit network.
         target: The board.
         room: Bytes of RAM to keep to, also at the price of time; None for the board's, 0 for as few as can be.
+        thrift: Share of the weights whose decoding may be repeated for less RAM than that.
     """
 
     graph: Graph
     target: Target
     room: int | None = None
+    thrift: float = 0.0
 
     @cached_property
     def footprint(self) -> Footprint:
         """Of the board's runtime."""
         if self.target.runtime == "tflm":
             return MicroFootprint(graph=self.graph, target=self.target)
-        return StreamedFootprint(graph=self.graph, target=self.target, room=self.room)
+        return StreamedFootprint(graph=self.graph, target=self.target, room=self.room, thrift=self.thrift)
 
     def flash(self, model: CompressedModel) -> Flash:
         """Bytes of flash."""

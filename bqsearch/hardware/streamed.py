@@ -13,7 +13,7 @@ from bqsearch.compress import CompressedModel
 from bqsearch.graph.ir import Graph
 from bqsearch.graph.ops import Layer, layers, operator_names
 from bqsearch.hardware.footprint import Flash, Ram, constant_bytes
-from bqsearch.hardware.memory import Arenas, plan_arenas
+from bqsearch.hardware.memory import ArenaPlan, Arenas, plan_arenas
 from bqsearch.hardware.schedule import Schedule
 from bqsearch.hardware.scratch import decoder_bytes
 from bqsearch.hardware.target import Target
@@ -29,11 +29,13 @@ class StreamedFootprint:
         graph: The uncompressed 8-bit network.
         target: The board.
         room: Bytes of RAM to keep to, also at the price of time; None for the board's, 0 for as few as can be.
+        thrift: Share of the weights whose decoding may be repeated for less RAM than that.
     """
 
     graph: Graph
     target: Target
     room: int | None = None
+    thrift: float = 0.0
     provenance: ClassVar[str] = (
         "Flash and RAM: weights, tables and biases to the byte and activations as planned; code, records, stack and "
         "statics are the board's allowances, which no linker has confirmed yet."
@@ -42,7 +44,7 @@ class StreamedFootprint:
     @property
     def activations(self) -> int:
         """Arena of the uncompressed network, bytes: activations, and what decoding without codebooks needs."""
-        return self.arenas.within(self._arena_room, {}).nbytes
+        return self._plan({}).nbytes
 
     @property
     def lower_bound(self) -> int:
@@ -64,7 +66,7 @@ class StreamedFootprint:
     def ram(self, model: CompressedModel) -> Ram:
         """Bytes of RAM."""
         tables = _tables(model)
-        plan = self.arenas.within(self._arena_room, tables)
+        plan = self._plan(tables)
         arena, peak = plan.with_tables(tables)
         return Ram(
             activations=plan.nbytes,
@@ -77,11 +79,11 @@ class StreamedFootprint:
     def schedule(self, model: CompressedModel) -> Schedule:
         """What the runtime executes, and where all of it lies."""
         tables = _tables(model)
-        return self.arenas.within(self._arena_room, tables).schedule(tables)
+        return self._plan(tables).schedule(tables)
 
     def decodes(self, model: CompressedModel) -> Mapping[int, int]:
         """For each operator how often its weights are decoded in an inference."""
-        return self.arenas.within(self._arena_room, _tables(model)).decodes
+        return self._plan(_tables(model)).decodes
 
     def stored(self, coding: str, stream_bytes: int, table_bytes: int) -> int:
         """Stream and table; the record of an operator does not grow with them."""
@@ -97,6 +99,16 @@ class StreamedFootprint:
     def arenas(self) -> Arenas:
         """The network's schedules."""
         return plan_arenas(self.graph, self._arena_room)
+
+    def _plan(self, tables: Mapping[int, int]) -> ArenaPlan:
+        """The smallest of the plans that repeat little, or what the room asks for if that one does not keep to it."""
+        most = self.thrift * sum(layer.size for layer in layers(self.graph))
+        modest = [plan for plan in self.arenas.plans if plan.repeated <= most]
+        if self.thrift and modest:
+            smallest = min(modest, key=lambda plan: plan.with_tables(tables)[0])
+            if smallest.with_tables(tables)[0] <= self._arena_room:
+                return smallest
+        return self.arenas.within(self._arena_room, tables)
 
     @property
     def _arena_room(self) -> int:

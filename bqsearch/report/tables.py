@@ -114,11 +114,13 @@ def _limited(figure: str, over: bool) -> Text:
 
 
 def _caption(front: Front, hidden: int) -> Text:
-    """The limits, and how many points the table leaves out."""
+    """The limits, what the arena could be at best, and how many points the table leaves out."""
     search, holdout = front["engines"]["search"], front["engines"]["holdout"]
     splits = "Search and holdout" if search == holdout else f"Search (by {search}) and holdout (by {holdout})"
     what = f"{splits}: {front['quality']['name']}."
     lines = [f"{what} Limits: {_limits(front['limits'])}. ! marks a figure over its limit."]
+    arena = [words.size(front["arena"].get(key)) for key in ("bytes", "lower_bound")]
+    lines.append(f"Arena of the uncompressed network: {arena[0]}; no plan takes less than {arena[1]}.")
     if hidden:
         lines.append(f"{hidden} more {'point' if hidden == 1 else 'points'} in front.json.")
     return Text("\n".join(lines), style="dim")

@@ -316,6 +316,7 @@ _PARTS = {
     "quality": dict,
     "engines": dict,
     "footprint": str,
+    "arena": dict,
     "limits": dict,
     "settings": dict,
     "layers": list,

@@ -38,6 +38,7 @@ from bqsearch.types import Array, Floats, Shape
 from bqsearch.zoo.base import ZooModel
 
 MICRO = "tflm"  # the runtime that has signed kernels only, and that scores the front
+THRIFT = 0.25  # of the weights may be decoded again for less RAM, where that is an objective
 SENSITIVITY_INPUTS = 64  # enough to rank layers, few enough to run every layer's probe
 
 OnStage = Callable[[str], None]
@@ -182,7 +183,7 @@ def prepare(spec: StudySpec, on_stage: OnStage) -> Problem:
         data=data,
         normalize=normalize,
         bank=bank,
-        cost=CostModel(graph=graph, target=target, room=room(spec.objectives or (), spec.max_ram, target)),
+        cost=cost_model(graph, target, spec.objectives or (), spec.max_ram),
         scorer=make_scorer(graph, bank, data, data.search, normalize),
         objectives=tuple(registry.load("objective", name) for name in spec.objectives or ()),
         given=given if int8.is_float(given) or is_unsigned(given) != is_unsigned(graph) else None,
@@ -190,9 +191,10 @@ def prepare(spec: StudySpec, on_stage: OnStage) -> Problem:
     )
 
 
-def room(objectives: Iterable[str], max_ram: int | None, target: Target) -> int:
-    """Bytes of RAM to keep to, also at the price of time: the limit, or as few as can be where RAM is an objective."""
-    return 0 if "ram" in objectives else min(max_ram or target.ram, target.ram)
+def cost_model(graph: Graph, target: Target, objectives: Iterable[str], max_ram: int | None) -> CostModel:
+    """The cost model of a run: less RAM than the limit is worth some time where RAM is an objective."""
+    thrift = THRIFT if "ram" in objectives else 0.0
+    return CostModel(graph=graph, target=target, room=min(max_ram or target.ram, target.ram), thrift=thrift)
 
 
 def _try_micro(graph: Graph, inputs: Array) -> None:

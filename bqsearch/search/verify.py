@@ -110,8 +110,7 @@ def verify(
             on_stage("gathering what the plans were made from")
             material = planfile.gather(file, now.model or file.recipe.model, now.data, on_stage)
             objectives = [objective["name"] for objective in described["objectives"]]
-            room = prepare.room(objectives, described["limits"]["ram_bytes"], target)
-            cost = CostModel(graph=material.graph, target=target, room=room)
+            cost = prepare.cost_model(material.graph, target, objectives, described["limits"]["ram_bytes"])
         on_stage(f"checking point {point['id']}")
         model = material.remake(file.plan)
         micro = cost.footprint if isinstance(cost.footprint, MicroFootprint) else None

@@ -20,7 +20,7 @@ from firmware.checks import check
 from firmware.plans import Group, plan
 from firmware.reference import any_inputs, expected
 from firmware.samples import everything, layered
-from networks import LINEAR, Builder, newer_network, small_int8_network
+from networks import LINEAR, SAME, Builder, newer_network, small_int8_network
 
 
 def compressed(network: str, turn: int) -> CompressedModel:
@@ -177,6 +177,40 @@ def many_inputs() -> Graph:
 def test_what_kernels_cannot_do_is_refused(make, reason: str) -> None:
     with pytest.raises(UnsupportedError, match=reason):
         check_kernels(make())
+
+
+def multiplied() -> Graph:
+    """A depthwise convolution with two outputs for each channel."""
+    net = Builder("int8")
+    source = net.activation("x", (1, 6, 6, 2))
+    weights, bias = net.weights("w", source, (1, 3, 3, 4), 3, 9)
+    options = {"padding": SAME, "strideH": 2, "strideW": 2, "depthMultiplier": 2}
+    output = net.activation("o", (1, 3, 3, 4))
+    return net.build(
+        [source], [net.op("DEPTHWISE_CONV_2D", (source, weights, bias), output, "DepthwiseConv2DOptions", **options)]
+    )
+
+
+@pytest.mark.parametrize(
+    ("group", "reason"),
+    [
+        (Group(ops=(0,), kind="in_place"), "does not fit in place"),
+        (Group(ops=(0,), kind="strips", rows=1), "no strips for depthwise convolutions with a multiplier"),
+    ],
+)
+def test_steps_that_do_not_fit_an_operator_are_refused(group: Group, reason: str) -> None:
+    graph = multiplied()
+    with pytest.raises(UnsupportedError, match=reason):
+        emit_graph(graph, {}, plan(graph, groups=[group]))
+
+
+def test_chains_of_other_operators_are_refused() -> None:
+    net = Builder("int8")
+    source = net.activation("x", (1, 6, 6, 2))
+    wide = net.conv("c", source, 4, size=3)
+    graph = net.build([source], [net.depthwise("d", wide)])
+    with pytest.raises(UnsupportedError, match="no kernel for the chain CONV_2D, DEPTHWISE_CONV_2D"):
+        emit_graph(graph, {}, plan(graph, groups=[Group(ops=(0, 1), kind="strips", rows=1)]))
 
 
 def test_inputs_of_another_shape_or_type_are_refused(cache: Path) -> None:

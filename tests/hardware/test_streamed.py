@@ -168,3 +168,21 @@ def test_more_room_saves_work() -> None:
     coded = compress(graph, bank, bank.plan(dict.fromkeys(bank.by_name, Choice.parse("kmeans-16-huffman"))))
     assert exact.ram(coded).total < ample.ram(coded).total
     assert exact.decodes(coded) == exact.schedule(coded).decodes != exact.decodes(candidate)
+
+
+def test_thrift_repeats_little_for_less_ram() -> None:
+    make = small_int8_network
+    graph, bank = make(), BANKS[make]
+    candidate = compress(graph, bank, bank.plan({}))
+    weights = {layer.op: layer.size for layer in layers(graph)}
+    total, least = sum(weights.values()), footprint_of(make, 0).ram(candidate).total
+    found = []
+    for thrift in (0.0, 0.02, 0.25, 99.0):
+        own = StreamedFootprint(graph=graph, target=BOARD, thrift=thrift)
+        assert own.ram(candidate).total == 300 + own.schedule(candidate).nbytes == 300 + own.activations
+        assert sum((n - 1) * weights.get(op, 0) for op, n in own.decodes(candidate).items()) <= thrift * total
+        found.append(own.ram(candidate).total)
+    assert found == sorted(found, reverse=True)
+    assert found[0] == footprint_of(make, None).ram(candidate).total > found[-1] == least
+    tight = StreamedFootprint(graph=graph, target=BOARD, room=least, thrift=0.02)
+    assert tight.ram(candidate).total == least  # the limit comes first

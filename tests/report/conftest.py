@@ -145,6 +145,7 @@ def _skeleton() -> dict[str, Any]:
         },
         "engines": {"search": "LiteRT", "holdout": "LiteRT"},
         "footprint": "Flash and RAM: to the byte, as planned.",
+        "arena": {"bytes": 11_264, "lower_bound": 9_216},
         "given": None,
         "notes": ["the int8 baseline does not fit: ram is 1,116 B above the limit of 16,384 B (the board's)"],
         "objectives": [dict(zip(("name", "direction", "unit"), row, strict=True)) for row in objectives],

@@ -65,6 +65,11 @@ def test_the_table_says_which_quality_it_shows(make_front: FrontMaker, width: in
     assert "Search and holdout: accuracy." in shown(front_table(make_front(), width), width)
 
 
+def test_the_caption_tells_the_arena_and_its_lower_bound(front: dict[str, Any]) -> None:
+    text = " ".join(shown(front_table(front), 80).split())
+    assert "Arena of the uncompressed network: 11,264 B; no plan takes less than 9,216 B." in text
+
+
 def test_narrow_table_stacks_the_intervals(front: dict[str, Any]) -> None:
     lines = shown(front_table(front), 80).splitlines()
     at = next(number for number, line in enumerate(lines) if "★ 7" in line)

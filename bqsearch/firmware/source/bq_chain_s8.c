@@ -1,2 +1,3 @@
 #define BQ_UNSIGNED 0
+#define BQ_MODE 0
 #include "bq_chain.inc"

@@ -60,30 +60,43 @@ static inline int32_t bq_total(const bq_filter *filter, int32_t sum)
 #endif
 }
 
-/* Inner loops are functions of their own: within others, compilers run out of registers. */
-#define BQ_APART __attribute__((noinline))
+/* Two inner products. */
+typedef struct {
+    int32_t first;
+    int32_t second;
+} bq_pair;
 
-static BQ_APART int32_t bq_dot(const bq_weight *w, const bq_type *x, int32_t count, int32_t zero)
-{
-    int32_t sum = 0;
-    (void)zero;
-    for (; count >= 8; count -= 8, w += 8, x += 8) {
-        sum += BQ_TERM(BQ_WEIGHT(w[0]), x[0]);
-        sum += BQ_TERM(BQ_WEIGHT(w[1]), x[1]);
-        sum += BQ_TERM(BQ_WEIGHT(w[2]), x[2]);
-        sum += BQ_TERM(BQ_WEIGHT(w[3]), x[3]);
-        sum += BQ_TERM(BQ_WEIGHT(w[4]), x[4]);
-        sum += BQ_TERM(BQ_WEIGHT(w[5]), x[5]);
-        sum += BQ_TERM(BQ_WEIGHT(w[6]), x[6]);
-        sum += BQ_TERM(BQ_WEIGHT(w[7]), x[7]);
-    }
-    for (; count > 0; --count) {
-        sum += BQ_TERM(BQ_WEIGHT(*w), *x);
-        ++w;
-        ++x;
-    }
-    return sum;
-}
+/* How two inner products go over their inputs: `lines` times `count` weights, the inputs `down` further each time. */
+typedef struct {
+    int32_t count;
+    int32_t lines;
+    int32_t down;
+    int32_t zero;
+} bq_path;
+
+/* Inner loops are functions of their own, for within others compilers run out of registers. Those that multiply are
+ * shared by all kernels. */
+#if BQ_MODE == BQ_MULTIPLY
+#define bq_dot BQ_NAME(bq_dot)
+#define bq_dot_pair BQ_NAME(bq_dot_pair)
+#define bq_pixels BQ_NAME(bq_pixels)
+#define BQ_LOOP
+#else
+#define BQ_LOOP static __attribute__((noinline, unused))
+#endif
+
+BQ_LOOP int32_t bq_dot(const bq_weight *w, const bq_type *x, int32_t count, int32_t zero);
+
+/* Two inner products with the same weights. */
+BQ_LOOP bq_pair bq_dot_pair(const bq_path *path, const bq_weight *w, const bq_type *x, const bq_type *y);
+
+/* One filter of a pointwise convolution over `count` pixels of `taps` inputs each; codes are written `step` apart. */
+BQ_LOOP void bq_pixels(const bq_filter *filter, const bq_channel *channel, int32_t taps, const bq_type *input,
+                       int32_t count, bq_type *output, int32_t step);
+
+#if BQ_MODE != BQ_MULTIPLY
+#include "bq_loops.inc"
+#endif
 
 /* An inner product with one and the same input: that of the padding. */
 static inline int32_t bq_dot_constant(const bq_weight *w, int32_t x, int32_t count, int32_t zero)

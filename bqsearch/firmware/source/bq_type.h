@@ -58,10 +58,6 @@ static inline bq_type bq_code_of(const bq_channel *channel, int32_t sum, int dep
     return (bq_type)bq_clamp(bq_sum(scaled, channel->zero), channel->low, channel->high);
 }
 
-/* One filter of a pointwise convolution over `count` pixels of `taps` inputs each; codes are written `step` apart. */
-void BQ_NAME(bq_pointwise)(const bq_layer *layer, int32_t channel, const bq_type *filter, int32_t taps,
-                           const bq_type *input, int32_t count, bq_type *output, int32_t step);
-
 /* The rows of one channel that a depthwise convolution has at hand, the padding included: a ring of slots. */
 typedef struct {
     bq_type *rows;

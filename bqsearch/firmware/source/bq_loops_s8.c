@@ -1,0 +1,4 @@
+#define BQ_UNSIGNED 0
+#define BQ_MODE 0
+#include "bq_dot.h"
+#include "bq_loops.inc"
