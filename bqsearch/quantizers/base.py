@@ -6,7 +6,7 @@ channel. Codes are counted from the type's lowest (-128 or 0), so that tables ar
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any
@@ -19,6 +19,7 @@ from bqsearch.types import Array, Bytes, Codes, Floats, Ints
 
 CODES = 256
 LEVELS = tuple(range(2, 129))  # level counts that a fitted quantizer offers
+_LISTED = 7  # level counts that a text names one by one
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -100,6 +101,14 @@ class Quantizer(ABC):
             error for entropy.
         """
         return np.zeros((len(histogram.counts), len(self.levels)))
+
+
+def worded(levels: Sequence[int]) -> str:
+    """Ascending level counts for a reader: `2 to 128`, `5, 9, 17`, or `3, 5, ..., 127` where they are many."""
+    if len(levels) > 1 and levels[-1] - levels[0] == len(levels) - 1:
+        return f"{levels[0]} to {levels[-1]}"
+    shown = [str(count) for count in levels]
+    return ", ".join(shown if len(shown) <= _LISTED else [*shown[:2], "...", shown[-1]])
 
 
 def offset_codes(codes: Codes) -> Bytes:

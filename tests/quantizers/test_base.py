@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bqsearch.errors import ModelError
-from bqsearch.quantizers.base import CODES, LEVELS, Histogram, nearest_codes, offset_codes, restore_codes
+from bqsearch.quantizers.base import CODES, LEVELS, Histogram, nearest_codes, offset_codes, restore_codes, worded
 from bqsearch.quantizers.kmeans import QUANTIZER
 from bqsearch.testing.quantizers import histogram_of, stacked
 
@@ -34,6 +34,21 @@ def test_real_values_are_steps_from_the_zero_code() -> None:
     values = histogram_of(np.array([9], np.uint8), zero=100, scale=0.5).values
     assert values.shape == (1, CODES)
     assert values[0, [0, 100, 101, 255]].tolist() == [-50.0, 0.0, 0.5, 77.5]
+
+
+@pytest.mark.parametrize(
+    ("levels", "words"),
+    [
+        ((256,), "256"),
+        ((2, 3), "2 to 3"),
+        (LEVELS, "2 to 128"),
+        ((5, 9, 17, 33, 65), "5, 9, 17, 33, 65"),
+        ((2, 4, 8, 16, 32, 64, 128), "2, 4, 8, 16, 32, 64, 128"),
+        (range(3, 128, 2), "3, 5, ..., 127"),
+    ],
+)
+def test_level_counts_are_named_with_their_gaps(levels: tuple[int, ...], words: str) -> None:
+    assert worded(levels) == words
 
 
 def test_nearest_codes() -> None:
