@@ -93,14 +93,14 @@ class Quantizer(ABC):
             `levels[r]` different ones over the codes that occur.
         """
 
-    def prices(self, histogram: Histogram) -> Floats:
-        """What a bit of code is worth where weights are assigned to this scheme's levels.
+    def priced_fit(self, histogram: Histogram) -> tuple[Bytes, Floats]:
+        """The tables of `fit`, and what a bit of code is worth where weights are assigned to the levels of each.
 
         Returns:
-            `(g, len(levels))` float64 in units of importance times squared code steps; zeros, unless a scheme trades
-            error for entropy.
+            The tables, and `(g, len(levels))` float64 prices in units of importance times squared code steps; zeros,
+            unless a scheme trades error for entropy.
         """
-        return np.zeros((len(histogram.counts), len(self.levels)))
+        return self.fit(histogram), np.zeros((len(histogram.counts), len(self.levels)))
 
 
 def worded(levels: Sequence[int]) -> str:

@@ -78,4 +78,4 @@ def test_what_no_error_can_be_measured_with_is_refused(bad: float, what: str, cu
 
 def test_no_scheme_has_a_price_unless_it_says_so() -> None:
     histogram = stacked([histogram_of(np.array([4], np.uint8))] * 3)
-    assert np.array_equal(QUANTIZER.prices(histogram), np.zeros((3, len(LEVELS))))
+    assert np.array_equal(QUANTIZER.priced_fit(histogram)[1], np.zeros((3, len(LEVELS))))
