@@ -14,7 +14,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ class Bar:
     data: str
     searched: int
     nbytes: int
-    lost: float
+    lost: float = 1.0
     reference: str = "at most 1 point lost"
     classes: str | None = None
     trials: int = 200
@@ -58,57 +58,33 @@ class Bar:
         """Points that may be lost on the search split."""
         return min(self.lost, max(self.lost / 2, 100 * 4 / self.searched))
 
+    def against(self, name: str, reference: str, nbytes: int, lost: float) -> "Bar":
+        """Another bar for the same network and data."""
+        return replace(self, name=name, reference=reference, nbytes=nbytes, lost=lost)
 
-_V2, _V1 = "mobilenet_v2_1.0_224_uint8.tflite", "mobilenet_v1_1.0_224_uint8.tflite"
-_PERSON, _SPEECH = "person_detect_uint8.tflite", "micro_speech_uint8.tflite"
-_SHOWN = "person,no_person"
+
+_IMAGENET = {"data": "imagenet", "searched": 500, "trials": 60, "polish": 0}
+_RESNET8 = Bar(name="resnet8", model="resnet8_int8.tflite", data="cifar10.npz", searched=5000, nbytes=32_000)
+_PERSON = Bar(
+    name="person",
+    model="person_detect_uint8.tflite",
+    data="person/test",
+    searched=127,
+    nbytes=75_000,
+    classes="person,no_person",
+)
+_V2 = Bar(name="mobilenet_v2", model="mobilenet_v2_1.0_224_uint8.tflite", nbytes=1_400_000, **_IMAGENET)
 BARS = (
-    Bar(name="kws", model="kws_ds_cnn_int8.tflite", data="keywords_mfcc.npz", searched=500, nbytes=9_000, lost=1.0),
-    Bar(name="micro_speech", model=_SPEECH, data="micro_speech.npz", searched=409, nbytes=3_000, lost=1.0),
-    Bar(name="resnet8", model="resnet8_int8.tflite", data="cifar10.npz", searched=5000, nbytes=32_000, lost=1.0),
-    Bar(
-        name="resnet8_85",
-        model="resnet8_int8.tflite",
-        data="cifar10.npz",
-        searched=5000,
-        nbytes=27_000,
-        lost=2.52,
-        reference="at least 85 %",
-    ),
-    Bar(name="person", model=_PERSON, data="person/test", searched=127, nbytes=75_000, lost=1.0, classes=_SHOWN),
-    Bar(
-        name="person_published",
-        model=_PERSON,
-        data="person/test",
-        searched=127,
-        nbytes=55_000,
-        lost=3.55,
-        reference="Bin & Quant, 57,839 B: 81.10 %",
-        classes=_SHOWN,
-    ),
-    Bar(name="mobilenet_v2", model=_V2, data="imagenet", searched=500, nbytes=1_400_000, lost=1.0, trials=60, polish=0),
-    Bar(
-        name="mobilenet_v2_published",
-        model=_V2,
-        data="imagenet",
-        searched=500,
-        nbytes=1_200_000,
-        lost=3.69,
-        reference="Bin & Quant, 2,241,087 B: 74.31 %",
-        trials=60,
-        polish=0,
-    ),
-    Bar(name="mobilenet_v1", model=_V1, data="imagenet", searched=500, nbytes=1_900_000, lost=1.0, trials=60, polish=0),
-    Bar(
-        name="inception_v1",
-        model="inception_v1_int8.tflite",
-        data="imagenet",
-        searched=500,
-        nbytes=2_300_000,
-        lost=1.0,
-        trials=40,
-        polish=0,
-    ),
+    Bar(name="kws", model="kws_ds_cnn_int8.tflite", data="keywords_mfcc.npz", searched=500, nbytes=9_000),
+    Bar(name="micro_speech", model="micro_speech_uint8.tflite", data="micro_speech.npz", searched=409, nbytes=3_000),
+    _RESNET8,
+    _RESNET8.against("resnet8_85", "at least 85 %", nbytes=27_000, lost=2.52),
+    _PERSON,
+    _PERSON.against("person_published", "Bin & Quant, 57,839 B: 81.10 %", nbytes=55_000, lost=3.55),
+    _V2,
+    _V2.against("mobilenet_v2_published", "Bin & Quant, 2,241,087 B: 74.31 %", nbytes=1_200_000, lost=3.69),
+    Bar(name="mobilenet_v1", model="mobilenet_v1_1.0_224_uint8.tflite", nbytes=1_900_000, **_IMAGENET),
+    Bar(name="inception_v1", model="inception_v1_int8.tflite", nbytes=2_300_000, **{**_IMAGENET, "trials": 40}),
 )
 
 
