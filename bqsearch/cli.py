@@ -72,11 +72,17 @@ MaxDrop = Annotated[
 ]
 MaxFlash = Annotated[str | None, _option("Limit of flash: bytes, or 64K, 1M.", default="the board's", metavar="BYTES")]
 MaxRam = Annotated[str | None, _option("Limit of RAM: bytes, or 12K.", default="the board's", metavar="BYTES")]
-Trials = Annotated[int | None, _option("Trials of the sampler, resumed ones included.", default="200", metavar="COUNT")]
+Trials = Annotated[
+    int | None,
+    _option(
+        "Trials of the sampler, resumed ones included; more may be given with --resume.", default="200", metavar="COUNT"
+    ),
+]
 Polish = Annotated[
     int | None,
     _option(
-        "Trials after them that compress promising candidates once more, layer after layer, which loses less.",
+        "Trials after them that compress promising candidates once more, layer after layer; as many again where "
+        "--resume adds some.",
         default="16",
         metavar="COUNT",
     ),

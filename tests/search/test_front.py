@@ -475,7 +475,7 @@ def test_limits_that_are_kept_one_at_a_time_only(files: dict[str, str], tmp_path
     records = tuple(over(tight, m) for m in measured)
     assert all(any(v > 0 for v in record.constraints.values()) for record in records)
     baseline = free.measure(free.bank.baseline)
-    found = Searched(baseline=baseline, records=records, stopped="trials", seconds=1.0, litert_seconds=0.5)
+    found = Searched(baseline=baseline, records=records, trials=9, stopped="trials", seconds=1.0, litert_seconds=0.5)
     reason = front.why_nothing(tight, found)
     assert (
         f"some keep the limit of {flash:,} B of flash and some that of {ram:,} B of RAM, but none keeps both" in reason
