@@ -291,3 +291,16 @@ def activation_values(graph: Graph, tensor: int, inputs: Array) -> Array:
         made.invoke()
         values.append(value if position is None else made.get_tensor(made.get_output_details()[position]["index"])[0])
     return np.stack(values).astype(np.float64) - zero
+
+
+def litert_outputs(content: bytes, inputs: Array) -> Array:
+    """The first output of LiteRT itself on a file, one input at a time, stacked."""
+    made = Interpreter(model_content=content)
+    made.allocate_tensors()
+    source, sink = made.get_input_details()[0]["index"], made.get_output_details()[0]["index"]
+    outputs = []
+    for value in inputs:
+        made.set_tensor(source, value[None])
+        made.invoke()
+        outputs.append(made.get_tensor(sink)[0])
+    return np.stack(outputs)

@@ -1,6 +1,5 @@
 """The loop: repeatable, sparing with runs, and whole whenever it ends."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
@@ -13,8 +12,7 @@ from bqsearch.search.driver import Searched
 from bqsearch.search.prepare import Problem
 from bqsearch.search.quality import bonett_price_interval, student_interval
 from bqsearch.search.record import Record, record_of
-from bqsearch.search.store import TrialStore, open_journal
-from search.problems import prepared, write_files
+from search.problems import prepared, search, settings, store_of, timeless, write_files
 
 
 @pytest.fixture(scope="module")
@@ -25,29 +23,6 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def problem(files: dict[str, str]) -> Problem:
     return prepared(files)
-
-
-def store_of(problem: Problem, folder: Path) -> TrialStore:
-    storage = open_journal(folder / "trials.journal")
-    return TrialStore(storage, "study", driver.directions(problem), problem.fingerprint, True)
-
-
-def search(
-    problem: Problem,
-    folder: Path,
-    on_trial: Callable[[int, Record], None] = lambda n, r: None,
-    stop: Event | None = None,
-) -> Searched:
-    folder.mkdir(exist_ok=True)
-    return driver.search(problem, store_of(problem, folder), on_trial, stop or Event())
-
-
-def timeless(searched: Searched) -> list[Record]:
-    return [replace(record, seconds=0.0) for record in searched.records]
-
-
-def settings(problem: Problem, **changes: object) -> Problem:
-    return replace(problem, spec=replace(problem.spec, **changes))
 
 
 @pytest.mark.parametrize("sampler", ["lagrange", "nsga2", "random", "tpe"])
