@@ -15,8 +15,8 @@ from bqsearch.types import Bytes, Ints
 
 UNAVAILABLE = np.iinfo(np.int64).max // 4  # bytes of a coding that cannot hold the weights
 MAX_GAP = 63
-"""Zeros that one gap symbol can stand for: at 2 % of weights left, 28 % of the gaps need another symbol, at 5 %, 4 %;
-and a decoder's table of all gap symbols takes 64 bytes."""
+"""Zeros that one gap symbol can stand for: with a share p of weights left at random places, (1 - p)^63 of the gaps need
+another symbol (28 % at p = 2 %, 4 % at 5 %); and a decoder's table of all gap symbols takes 64 bytes."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

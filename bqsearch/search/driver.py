@@ -145,21 +145,25 @@ def search(problem: Problem, store: TrialStore, on_trial: OnTrial, stop: Event) 
     with ThreadPoolExecutor(max_workers=1) as lane:
         known = {record.plan.hash: done(record) for record in records}
         evaluator = Evaluator(problem=problem, baseline=baseline, lane=lane, known=known)
-        stopped: Stopped = "trials"
         for record in _trials(trials - len(records), strategy, evaluator, over):
             store.add(strategy.tell(record))
             records.append(record)
             on_trial(len(records) - 1, record)
-        if len(records) < trials:
-            stopped = "interrupted" if stop.is_set() else "timeout" if over() else "complete"
     return Searched(
         baseline=baseline,
         records=tuple(records),
         trials=trials,
-        stopped=stopped,
+        stopped=_reason(trials - len(records), stop, over),
         seconds=monotonic() - started,
         litert_seconds=problem.scorer.engine.seconds - litert,
     )
+
+
+def _reason(left: int, stop: Event, over: Callable[[], bool]) -> Stopped:
+    """Why a search ended with so many trials left."""
+    if left <= 0:
+        return "trials"
+    return "interrupted" if stop.is_set() else "timeout" if over() else "complete"
 
 
 def _strategy(problem: Problem, finished: Sequence[FrozenTrial]) -> Strategy:
