@@ -12,6 +12,7 @@ import typer
 from bqsearch.errors import BqsearchError
 from bqsearch.interrupt import EXIT_STATUS, quit_on_interrupt
 
+BESIDES = {"study", "out", "resume", "tracking_uri", "storage", "quiet", "as_json", "debug"}  # options of no study
 EXIT_ERROR, EXIT_NOTHING_FITS, EXIT_NOT_VERIFIED, EXIT_INTERRUPTED = 1, 3, 4, EXIT_STATUS
 
 app = typer.Typer(
@@ -71,11 +72,17 @@ MaxDrop = Annotated[
 ]
 MaxFlash = Annotated[str | None, _option("Limit of flash: bytes, or 64K, 1M.", default="the board's", metavar="BYTES")]
 MaxRam = Annotated[str | None, _option("Limit of RAM: bytes, or 12K.", default="the board's", metavar="BYTES")]
-Trials = Annotated[int | None, _option("Trials of the sampler, resumed ones included.", default="200", metavar="COUNT")]
+Trials = Annotated[
+    int | None,
+    _option(
+        "Trials of the sampler, resumed ones included; more may be given with --resume.", default="200", metavar="COUNT"
+    ),
+]
 Polish = Annotated[
     int | None,
     _option(
-        "Trials after them that compress promising candidates once more, layer after layer, which loses less.",
+        "Trials after them that compress promising candidates once more, layer after layer; as many again where "
+        "--resume adds some.",
         default="16",
         metavar="COUNT",
     ),
@@ -156,6 +163,7 @@ class Kind(StrEnum):
 
 @app.command()
 def run(
+    context: typer.Context,
     model: Model = None,
     data: Data = None,
     normalize: Normalize = None,
@@ -195,40 +203,17 @@ def run(
         from bqsearch import session
         from bqsearch.report.progress import View
 
-        options = {
-            "model": model,
-            "data": data,
-            "normalize": normalize,
-            "classes": classes,
-            "target": target,
-            "objectives": objectives,
-            "max_drop": max_drop,
-            "max_flash": max_flash,
-            "max_ram": max_ram,
-            "trials": trials,
-            "polish": polish,
-            "schemes": schemes,
-            "prune": prune,
-            "calibration": calibration,
-            "bias_correction": bias_correction,
-            "activation_weighting": activation_weighting,
-            "error_compensation": error_compensation,
-            "equalization": equalization,
-            "timeout": timeout,
-            "sampler": sampler,
-            "seed": seed,
-        }
-        outcome = session.run(
-            session.spec_of(study, options),
-            out,
-            resume=resume,
-            tracking_uri=tracking_uri,
-            storage=storage,
-            view=View(quiet=quiet, as_json=as_json),
-        )
+        spec = session.spec_of(study, _settings(context))
+        view = View(quiet=quiet, as_json=as_json)
+        outcome = session.run(spec, out, resume=resume, tracking_uri=tracking_uri, storage=storage, view=view)
     if outcome.interrupted:
         raise typer.Exit(EXIT_INTERRUPTED)
     raise typer.Exit(0 if outcome.found else EXIT_NOTHING_FITS)
+
+
+def _settings(context: typer.Context) -> dict[str, Any]:
+    """The options of `run` that define what is searched, by the names that they have in a study."""
+    return {name: value for name, value in context.params.items() if name not in BESIDES}
 
 
 @app.command("list")

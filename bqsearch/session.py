@@ -17,7 +17,7 @@ from bqsearch.search import verify as verification
 from bqsearch.search.folder import FRONT, RunFolder, disk_errors, opened, write_bytes
 from bqsearch.search.prepare import Problem
 from bqsearch.search.quality import wilson_interval
-from bqsearch.search.record import Record
+from bqsearch.search.record import Record, record_of
 from bqsearch.search.spec import StudySpec, make_spec, read_study
 from bqsearch.search.store import TrialStore, open_journal, open_url
 from bqsearch.tracking import mlflow
@@ -101,7 +101,8 @@ def _search(problem: Problem, store: TrialStore, folder: RunFolder, uri: str | N
 
     try:
         with stop_on_interrupt() as stop:
-            with view.trials(problem.spec.all_trials, problem.quality.name) as bar:
+            trials = driver.all_trials(problem.spec, [record_of(trial) for trial in store.finished()])
+            with view.trials(trials, problem.quality.name) as bar:
                 searched = driver.search(problem, store, on_trial, stop)
             with view.stages() as on_stage:
                 on_stage("reading the holdout")

@@ -353,3 +353,16 @@ def _random_operators(net: Builder, rng: np.random.Generator, source: int, made:
     if kind == "split" and shape[3] % 2 == 0:
         return list(net.split(name, source, 3, 2))
     return [net.like(str(rng.choice(["RELU", "LOGISTIC"])), name, source, shape)]
+
+
+def litert_outputs(content: bytes, inputs: Array) -> Array:
+    """The first output of LiteRT itself on a file, one input at a time, stacked."""
+    made = Interpreter(model_content=content)
+    made.allocate_tensors()
+    source, sink = made.get_input_details()[0]["index"], made.get_output_details()[0]["index"]
+    outputs = []
+    for value in inputs:
+        made.set_tensor(source, value[None])
+        made.invoke()
+        outputs.append(made.get_tensor(sink)[0])
+    return np.stack(outputs)

@@ -104,5 +104,4 @@ def part(whole: Sizes, rows: slice) -> Sizes:
     return Sizes(
         stream={coding: nbytes[rows] for coding, nbytes in whole.stream.items()},
         table={coding: nbytes[rows] for coding, nbytes in whole.table.items()},
-        symbols=whole.symbols[rows],
     )

@@ -20,7 +20,7 @@ from bqsearch.errors import PlanError, UnknownNameError
 from bqsearch.graph.ops import Layer
 from bqsearch.packing.container import UNAVAILABLE, Container, Sizes, Symbols
 from bqsearch.plan import Choice, Method, Prune
-from bqsearch.quantizers.base import CODES, Quantizer
+from bqsearch.quantizers.base import CODES, Quantizer, worded
 from bqsearch.quantizers.binquant import halved_table
 from bqsearch.quantizers.compensate import Factor, Levels, compensate, factorize
 from bqsearch.types import Array, Bytes, Floats, Ints
@@ -253,16 +253,18 @@ class LayerBank:
             )
         own = self.rows(choice.scheme, choice.prune).maps
         if choice.levels not in own.levels:
-            offered = f"{own.levels[0]} to {own.levels[-1]}"
-            raise PlanError(f"layer {self.layer.name!r}: {choice.scheme} has {offered} levels, not {choice.levels}")
+            raise PlanError(
+                f"layer {self.layer.name!r}: {choice.scheme} has {worded(own.levels)} levels, not {choice.levels}"
+            )
         if choice.coding not in self.codings:
             raise PlanError(f"layer {self.layer.name!r}: {UnknownNameError('coding', choice.coding, self.codings)}")
         return own, own.levels.index(choice.levels)
 
     def _option(self, choice: Choice, weighed: _Weighed) -> Option:
         if weighed.sizes.bytes_of(choice.coding)[0] >= UNAVAILABLE:
-            symbols = int(weighed.sizes.symbols[0])
-            raise PlanError(f"layer {self.layer.name!r}: {choice.coding} cannot code its {symbols} different weights")
+            symbols = self._coding.symbols(self._codebooks(choice), weighed.codes)
+            reason = self.container.refusal(self._coding.tally(symbols), choice.coding)
+            raise PlanError(f"layer {self.layer.name!r}: {choice.coding} cannot code its weights: {reason}")
         return Option(
             choice=choice,
             codes=weighed.codes,

@@ -55,7 +55,7 @@ def fit(quantizer: Quantizer, weights: LayerWeights, kept: Array | None, weighte
         weighted: Whether weights are as important as they are for the output, or all alike.
     """
     histogram = weights.histogram(quantizer.per_channel, weighted, kept)
-    tables, prices = quantizer.fit(histogram), quantizer.prices(histogram)
+    tables, prices = quantizer.priced_fit(histogram)
     return Maps(levels=quantizer.levels, tables=tables, prices=prices, kept=kept)
 
 

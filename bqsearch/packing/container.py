@@ -15,8 +15,8 @@ from bqsearch.types import Bytes, Ints
 
 UNAVAILABLE = np.iinfo(np.int64).max // 4  # bytes of a coding that cannot hold the weights
 MAX_GAP = 63
-"""Zeros that one gap symbol can stand for: at 2 % of weights left, 28 % of the gaps need another symbol, at 5 %, 4 %;
-and a decoder's table of all gap symbols takes 64 bytes."""
+"""Zeros that one gap symbol can stand for: with a share p of weights left at random places, (1 - p)^63 of the gaps need
+another symbol (28 % at p = 2 %, 4 % at 5 %); and a decoder's table of all gap symbols takes 64 bytes."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -119,12 +119,10 @@ class Sizes:
     Attributes:
         stream: Of the coded weights, by coding; `UNAVAILABLE` where the coding cannot hold them.
         table: Of all else that their decoder needs, by coding.
-        symbols: Entries of a codebook.
     """
 
     stream: Mapping[str, Ints]
     table: Mapping[str, Ints]
-    symbols: Ints
 
     def bytes_of(self, coding: str) -> Ints:
         """Stream and table under a coding."""
@@ -180,6 +178,7 @@ class Container:
         codings: That it has.
         by_channel: Whether streams go output channel by output channel; else as the tensor lies in memory.
         sizes: Exact bytes of all that a tally counts.
+        refusal: Why a coding cannot hold the one tensor of a tally that `sizes` says it cannot, and the cure.
         encode: From symbols and a coding to what lies in flash: exactly the bytes that `sizes` says of their tally.
         decode: From what lies in flash to `(count,)` raw bytes, bit for bit; raises `CodecError`.
     """
@@ -188,8 +187,14 @@ class Container:
     codings: tuple[str, ...]
     by_channel: bool
     sizes: Callable[[Tally], Sizes]
+    refusal: Callable[[Tally, str], str]
     encode: Callable[[Symbols, str], Coded]
     decode: Callable[[Coded], Bytes]
+
+
+def too_many(tally: Tally, most: int) -> str:
+    """That a tensor has more values than a coding holds."""
+    return f"they have {tally.symbols[0]} different values, and it holds {most} at most: choose fewer levels"
 
 
 def gap_symbols(nonzero: NDArray[np.bool_]) -> tuple[Bytes, NDArray[np.bool_]]:

@@ -24,7 +24,7 @@ import numpy as np
 
 from bqsearch.errors import CodecError
 from bqsearch.packing import bits, codebook, huffman
-from bqsearch.packing.container import UNAVAILABLE, Coded, Container, Sizes, Symbols, Tally
+from bqsearch.packing.container import UNAVAILABLE, Coded, Container, Sizes, Symbols, Tally, too_many
 from bqsearch.types import Bytes, Ints
 
 HEADER = 16
@@ -61,7 +61,21 @@ def sizes(tally: Tally) -> Sizes:
             "huffman": huffman_table,
             "mask": HEADER + tally.nonzero,
         },
-        symbols=symbols,
+    )
+
+
+def refusal(tally: Tally, coding: str) -> str:
+    """Why a coding cannot hold the one tensor of a tally, and the cure."""
+    one = "choose a scheme with one codebook for all"
+    if coding == "huffman":
+        return f"a Huffman table serves all of them, and every channel has a codebook of its own: {one}, or packed"
+    if tally.symbols[0] > bits.MOST_PACKED:
+        return too_many(tally, bits.MOST_PACKED)
+    if tally.scaled:
+        return f"every channel has a codebook of its own, and only one weight: {one}"
+    return (
+        "every channel has a codebook of its own, which TensorFlow Lite Micro finds only where the tensor has a scale "
+        f"for each channel, and this one has a single scale: {one}, or a model quantized per channel"
     )
 
 
@@ -293,5 +307,11 @@ _DECODERS: Mapping[str, Callable[[Coded, bytes, bytes], Bytes]] = {
 }
 
 DECODE_OPERATOR = Container(
-    name="tflm", codings=tuple(_ENCODERS), by_channel=False, sizes=sizes, encode=encode, decode=decode
+    name="tflm",
+    codings=tuple(_ENCODERS),
+    by_channel=False,
+    sizes=sizes,
+    refusal=refusal,
+    encode=encode,
+    decode=decode,
 )

@@ -25,7 +25,7 @@ import numpy as np
 
 from bqsearch.errors import CodecError
 from bqsearch.packing import bits, codebook, huffman, sparse
-from bqsearch.packing.container import UNAVAILABLE, Coded, Container, Sizes, Symbols, Tally
+from bqsearch.packing.container import UNAVAILABLE, Coded, Container, Sizes, Symbols, Tally, too_many
 from bqsearch.types import Bytes
 
 
@@ -55,8 +55,17 @@ def sizes(tally: Tally) -> Sizes:
             "mask": tally.groups * others,
             "sparse": sparse_table,
         },
-        symbols=symbols,
     )
+
+
+def refusal(tally: Tally, coding: str) -> str:
+    """Why a coding cannot hold the one tensor of a tally, and the cure."""
+    if coding == "sparse" and tally.zero[0] < 0:
+        return "no symbol of theirs stands for zero: prune some of them"
+    if coding == "sparse":
+        total = int(tally.counts.sum())
+        return f"{total - tally.nonzero[0]} of {total} are zero, too few to code the gaps: prune more of them"
+    return too_many(tally, bits.MOST_PACKED if coding == "packed" else huffman.MAX_SYMBOLS)
 
 
 def encode(symbols: Symbols, coding: str) -> Coded:
@@ -146,5 +155,11 @@ _DECODERS: Mapping[str, Callable[[Coded], Bytes]] = {
 }
 
 STREAMS = Container(
-    name="bqsearch", codings=tuple(_ENCODERS), by_channel=True, sizes=sizes, encode=encode, decode=decode
+    name="bqsearch",
+    codings=tuple(_ENCODERS),
+    by_channel=True,
+    sizes=sizes,
+    refusal=refusal,
+    encode=encode,
+    decode=decode,
 )

@@ -6,7 +6,7 @@ channel. Codes are counted from the type's lowest (-128 or 0), so that tables ar
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any
@@ -19,6 +19,7 @@ from bqsearch.types import Array, Bytes, Codes, Floats, Ints
 
 CODES = 256
 LEVELS = tuple(range(2, 129))  # level counts that a fitted quantizer offers
+_LISTED = 7  # level counts that a text names one by one
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -92,14 +93,22 @@ class Quantizer(ABC):
             `levels[r]` different ones over the codes that occur.
         """
 
-    def prices(self, histogram: Histogram) -> Floats:
-        """What a bit of code is worth where weights are assigned to this scheme's levels.
+    def priced_fit(self, histogram: Histogram) -> tuple[Bytes, Floats]:
+        """The tables of `fit`, and what a bit of code is worth where weights are assigned to the levels of each.
 
         Returns:
-            `(g, len(levels))` float64 in units of importance times squared code steps; zeros, unless a scheme trades
-            error for entropy.
+            The tables, and `(g, len(levels))` float64 prices in units of importance times squared code steps; zeros,
+            unless a scheme trades error for entropy.
         """
-        return np.zeros((len(histogram.counts), len(self.levels)))
+        return self.fit(histogram), np.zeros((len(histogram.counts), len(self.levels)))
+
+
+def worded(levels: Sequence[int]) -> str:
+    """Ascending level counts for a reader: `2 to 128`, `5, 9, 17`, or `3, 5, ..., 127` where they are many."""
+    if len(levels) > 1 and levels[-1] - levels[0] == len(levels) - 1:
+        return f"{levels[0]} to {levels[-1]}"
+    shown = [str(count) for count in levels]
+    return ", ".join(shown if len(shown) <= _LISTED else [*shown[:2], "...", shown[-1]])
 
 
 def offset_codes(codes: Codes) -> Bytes:
@@ -122,8 +131,7 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Jit a kernel for one group in 64-bit floats, and call it for each of many.
 
     Sums of squares over millions of weights leave no digits in 32 bits; exactness of a codebook is worth the rest.
-    Groups go one by one: one trace serves any number of them, memory stays small, and a batch is no faster on a CPU
-    (53 tensors one by one, in `lax.map` and in `vmap`: kmeans 0.29, 0.29 and 0.41 s, entropy 0.60, 0.73 and 1.50 s).
+    Groups go one by one: one trace serves any number of them, memory stays small, and a CPU gains nothing by a batch.
 
     Returns:
         A function of the same arguments with an axis of groups in front, which stacks the results as NumPy arrays.

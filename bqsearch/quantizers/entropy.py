@@ -16,7 +16,6 @@ more would come out, the price rises until they do not.
 """
 
 import math
-from functools import lru_cache
 from typing import final
 
 import jax
@@ -94,24 +93,18 @@ def _level_count(begins: Array) -> Array:
     return jnp.sum(begins < CODES, axis=0)
 
 
-@lru_cache(maxsize=1)
-def _solve(histogram: Histogram) -> tuple[Bytes, Floats]:
-    """Tables and prices: a caller asks for both of the same histogram."""
-    tables, prices = _fit(histogram.counts, histogram.importance)
-    return tables, prices
-
-
 @final
 class Entropy(Quantizer):
     """Optimal intervals and integer centroids at a price for each bit."""
 
     def fit(self, histogram: Histogram) -> Bytes:
         """Tables that no other map undercuts in weighted squared error plus price times bits."""
-        return _solve(histogram)[0]
+        return self.priced_fit(histogram)[0]
 
-    def prices(self, histogram: Histogram) -> Floats:
-        """The price of each table."""
-        return _solve(histogram)[1]
+    def priced_fit(self, histogram: Histogram) -> tuple[Bytes, Floats]:
+        """The same tables, and the price of each."""
+        tables, prices = _fit(histogram.counts, histogram.importance)
+        return tables, prices
 
 
 QUANTIZER = Entropy()

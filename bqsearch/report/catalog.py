@@ -10,6 +10,7 @@ from rich.table import Column, Table
 
 from bqsearch import registry
 from bqsearch.hardware import target
+from bqsearch.quantizers.base import worded
 from bqsearch.search.spec import study_names
 
 
@@ -47,12 +48,8 @@ def _objectives() -> Rows:
 def _schemes() -> Rows:
     found = {name: registry.load("scheme", name) for name in registry.names("scheme")}
     return ["scheme", "levels", "what it does"], [
-        [name, _range(q.levels), _gist(inspect.getmodule(type(q)))] for name, q in found.items()
+        [name, worded(q.levels), _gist(inspect.getmodule(type(q)))] for name, q in found.items()
     ]
-
-
-def _range(levels: tuple[int, ...]) -> str:
-    return str(levels[0]) if len(levels) == 1 else f"{min(levels)}..{max(levels)}"
 
 
 def _datasets() -> Rows:

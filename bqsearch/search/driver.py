@@ -34,6 +34,7 @@ class Searched:
     Attributes:
         baseline: The uncompressed 8-bit network.
         records: All trials, in order.
+        trials: How many there were to be.
         stopped: Why it ended.
         seconds: Of this session's loop.
         litert_seconds: Of them, inside LiteRT's inference.
@@ -41,6 +42,7 @@ class Searched:
 
     baseline: Measurements
     records: tuple[Record, ...]
+    trials: int
     stopped: Stopped
     seconds: float
     litert_seconds: float
@@ -104,6 +106,17 @@ class Evaluator:
         )
 
 
+def all_trials(spec: StudySpec, records: Sequence[Record]) -> int:
+    """How many trials a search has in the end that goes on from these: those that polish come behind the sampler's.
+
+    Where it was to have fewer of the sampler's before, what was polished then is kept, and stands among them.
+    """
+    sampled = [position for position, record in enumerate(records) if not record.plan.successive]
+    if len(sampled) < spec.trials:
+        return len(records) + spec.trials - len(sampled) + spec.polish
+    return sampled[spec.trials - 1] + 1 + spec.polish
+
+
 def search(problem: Problem, store: TrialStore, on_trial: OnTrial, stop: Event) -> Searched:
     """Run trials until there are as many as the spec says, its time is over, or `stop` is set.
 
@@ -122,7 +135,7 @@ def search(problem: Problem, store: TrialStore, on_trial: OnTrial, stop: Event) 
     records = [record_of(trial) for trial in finished]
     for number, record in enumerate(records):
         on_trial(number, record)
-    strategy = _strategy(problem, finished)
+    strategy, trials = _strategy(problem, finished), all_trials(problem.spec, records)
     started, litert = monotonic(), problem.scorer.engine.seconds
     end = inf if problem.spec.timeout is None else started + problem.spec.timeout
 
@@ -132,20 +145,25 @@ def search(problem: Problem, store: TrialStore, on_trial: OnTrial, stop: Event) 
     with ThreadPoolExecutor(max_workers=1) as lane:
         known = {record.plan.hash: done(record) for record in records}
         evaluator = Evaluator(problem=problem, baseline=baseline, lane=lane, known=known)
-        stopped: Stopped = "trials"
-        for record in _trials(problem.spec, len(records), strategy, evaluator, over):
+        for record in _trials(trials - len(records), strategy, evaluator, over):
             store.add(strategy.tell(record))
             records.append(record)
             on_trial(len(records) - 1, record)
-        if len(records) < problem.spec.all_trials:
-            stopped = "interrupted" if stop.is_set() else "timeout" if over() else "complete"
     return Searched(
         baseline=baseline,
         records=tuple(records),
-        stopped=stopped,
+        trials=trials,
+        stopped=_reason(trials - len(records), stop, over),
         seconds=monotonic() - started,
         litert_seconds=problem.scorer.engine.seconds - litert,
     )
+
+
+def _reason(left: int, stop: Event, over: Callable[[], bool]) -> Stopped:
+    """Why a search ended with so many trials left."""
+    if left <= 0:
+        return "trials"
+    return "interrupted" if stop.is_set() else "timeout" if over() else "complete"
 
 
 def _strategy(problem: Problem, finished: Sequence[FrozenTrial]) -> Strategy:
@@ -165,18 +183,16 @@ def _strategy(problem: Problem, finished: Sequence[FrozenTrial]) -> Strategy:
     )
 
 
-def _trials(
-    spec: StudySpec, count: int, strategy: Strategy, evaluator: Evaluator, over: Callable[[], bool]
-) -> Iterator[Record]:
-    """Records in the order of their trials, until there are enough, the strategy has no more or it is `over`."""
+def _trials(most: int, strategy: Strategy, evaluator: Evaluator, over: Callable[[], bool]) -> Iterator[Record]:
+    """Records in the order of their trials, `most` of them, until the strategy has no more or it is `over`."""
     running: deque[Future[Record]] = deque()
     while True:
-        while len(running) < strategy.lag and count < spec.all_trials and not over():
+        while len(running) < strategy.lag and most > 0 and not over():
             plan = strategy.ask(over)
             if plan is None:
                 break
             running.append(evaluator.submit(plan))
-            count += 1
+            most -= 1
         if not running:
             return
         yield running.popleft().result()

@@ -432,7 +432,7 @@ def _settings(problem: Problem, searched: Searched) -> dict[str, Any]:
         "prune": list(spec.prune),
         **asdict(spec.method),
         "equalization": spec.equalization,
-        "trials": spec.all_trials,
+        "trials": searched.trials,
         "polish": spec.polish,
         "trials_done": len(searched.records),
         "timeout": spec.timeout,

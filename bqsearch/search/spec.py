@@ -65,7 +65,8 @@ class StudySpec:
         max_flash: Bytes; None for the board's.
         max_ram: Bytes; None for the board's.
         trials: Number of trials of the sampler, resumed ones included.
-        polish: Number of trials after them, in which promising plans are compressed once more, layer after layer.
+        polish: Number of trials after them, in which promising plans are compressed once more, layer after layer. As
+            many come once more where a run is resumed with more `trials`, behind them; those of before are kept.
         timeout: Seconds after which no new trial begins; None for no limit.
         sampler: Registry name, of a sampler or of a strategy.
         max_bins: For the sampler `binquant`: bins up to which a layer is searched.
@@ -127,11 +128,6 @@ class StudySpec:
     def quality(self) -> Quality:
         """What is to be kept."""
         return quality_of(self.objectives or OBJECTIVES)
-
-    @property
-    def all_trials(self) -> int:
-        """The sampler's, and those that polish."""
-        return self.trials + self.polish
 
     @property
     def method(self) -> Method:

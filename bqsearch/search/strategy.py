@@ -18,6 +18,7 @@ from bqsearch.search.record import Record, record_of
 from bqsearch.search.space import Space
 
 SWEEP = 32  # points of the Lagrangian sweep that are tried before the sampler proposes
+_Rungs = dict[str, int]  # by layer
 LAG = 2  # trials that are asked for and not yet told of: one runs while the next is proposed
 
 
@@ -41,19 +42,20 @@ class Strategy(Protocol):
 
 @dataclass(kw_only=True)
 class OptunaStrategy:
-    """Optuna's samplers over a study in memory.
+    """Optuna's samplers over a study in memory, and behind the sampler's trials those of polishing.
 
-    Trial n is proposed from trials 0 to n - `LAG`, by a sampler made anew and seeded by the run's seed and n. A
-    proposal so depends on nothing else, and a resumed run goes on as if it had never stopped.
+    The sampler's trials are numbered by themselves. Its trial n is proposed from its trials 0 to n - `LAG`, by a
+    sampler made anew and seeded by the run's seed and n. So it depends on nothing else: not on where a run was stopped,
+    nor on what was polished in between because the run was to have fewer trials.
 
-    Behind the sampler's trials come those of polishing, which make plans of before once more.
+    Polishing makes plans of before once more, from all that was told of until the plan asked for last.
 
     Attributes:
         space: What may be chosen.
         sampler: Registry name.
         seed: The run's.
         directions: `"maximize"` or `"minimize"` for each objective.
-        trials: Number of the first trial that polishes.
+        trials: The sampler's; it proposes more only where nothing is left to polish.
         max_drop: Allowed drop, percentage points.
         finished: Trials of an earlier session, in order.
     """
@@ -67,47 +69,52 @@ class OptunaStrategy:
     trials: int
     max_drop: float
     finished: Sequence[FrozenTrial] = ()
-    _study: optuna.Study = field(init=False, repr=False)
+    _study: optuna.Study = field(init=False, repr=False)  # the sampler's trials, and no others
     _sweep: list[dict[str, int]] = field(init=False, repr=False)
-    _open: deque[Trial] = field(init=False, repr=False, default_factory=deque)
-    _untold: deque[FrozenTrial] = field(init=False, repr=False, default_factory=deque)
-    _polishing: set[int] = field(init=False, repr=False, default_factory=set)
+    _next: Trial | None = field(init=False, repr=False, default=None)  # proposed, but not asked for yet
+    _open: deque[Trial | _Rungs] = field(init=False, repr=False, default_factory=deque)
+    _told: list[FrozenTrial] = field(init=False, repr=False, default_factory=list)
+    _polished: list[_Rungs] = field(init=False, repr=False, default_factory=list)  # whether told of or not
+    _reopened: Trial | None = field(init=False, repr=False, default=None)
 
     def __post_init__(self) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._study = optuna.create_study(directions=list(self.directions))
         self._sweep = self.space.sweep(SWEEP)
-        known = len(self.finished) - (LAG - 1)
-        self._study.add_trials(self.finished[: max(known, 0)])
-        for trial in self.finished[max(known, 0) :]:
-            self._study.add_trial(_waiting(trial))
-            self._open.append(self._propose(len(self._study.get_trials(deepcopy=False)) - 1))
-            self._untold.append(trial)
-            if record_of(trial).plan.successive:
-                self._polishing.add(self._open[-1].number)
+        self._polished += [trial.params for trial in self.finished if _is_polished(trial)]
+        self._told += self.finished[:-1]
+        sampled = [trial for trial in self.finished if not _is_polished(trial)]
+        self._study.add_trials(sampled[:-1])
+        if sampled:
+            self._study.add_trial(_waiting(sampled[-1]))
+            self._reopened = self._propose(len(sampled) - 1)
 
     def ask(self, over: Callable[[], bool] | None = None, /) -> Plan:
-        """The next point of the sweep, then whatever the sampler proposes."""
+        """The next point of the sweep, what the sampler proposes, or a plan to polish."""
         del over
-        number = len(self._study.get_trials(deepcopy=False))
-        polished = self._to_polish(number)
+        if self._next is None:  # while the sampler's last trial is open, whatever is asked for now
+            number = len(self._study.get_trials(deepcopy=False))
+            if number < len(self._sweep):
+                self._study.enqueue_trial(self._sweep[number])
+            self._next = self._propose(number)
+        polished = self._to_polish() if self._next.number >= self.trials else None
+        self._close_reopened()
         if polished is not None:
-            self._study.enqueue_trial(polished)
-        elif number < len(self._sweep):
-            self._study.enqueue_trial(self._sweep[number])
-        trial = self._propose(number)
+            self._open.append(polished)
+            self._polished.append(polished)
+            return replace(self.space.plan(polished), successive=True)
+        trial, self._next = self._next, None
         self._open.append(trial)
-        while self._untold:
-            self.tell(record_of(self._untold.popleft()))
-        plan = self.space.plan(trial.params)
-        if polished is None:
-            return plan
-        self._polishing.add(trial.number)
-        return replace(plan, successive=True)
+        return self.space.plan(trial.params)
 
     def tell(self, record: Record) -> FrozenTrial:
-        """Values and constraints for the sampler; the whole record goes with the trial."""
-        trial = self._open.popleft()
+        """Values and constraints, for the sampler unless they are a polished plan's; the record goes with the trial."""
+        asked = self._open.popleft()
+        trial = self._end(asked, record) if isinstance(asked, Trial) else self._polished_trial(asked, record)
+        self._told.append(trial)
+        return trial
+
+    def _end(self, trial: Trial, record: Record) -> FrozenTrial:
         for name, excess in record.constraints.items():
             trial.set_constraint(name, excess)
         trial.set_user_attr("record", record.to_json())
@@ -117,24 +124,41 @@ class OptunaStrategy:
             self._study.tell(trial, list(record.values))
         return self._study.get_trials(deepcopy=False)[trial.number]
 
-    def _to_polish(self, number: int) -> dict[str, int] | None:
-        """Rungs of a plan worth compressing once more, where it is time for it."""
-        if number < self.trials:
-            return None
-        every = self._study.get_trials(deepcopy=False)
-        told = [trial for trial in every if trial.state.is_finished()]
-        records = [record_of(trial) for trial in told]
-        asked = [t.params for t, r in zip(told, records, strict=True) if r.plan.successive]
-        asked += [every[n].params for n in self._polishing if not every[n].state.is_finished()]
-        before = [n for n, t in enumerate(told) if t.params in asked and not records[n].plan.successive]
+    def _polished_trial(self, rungs: _Rungs, record: Record) -> FrozenTrial:
+        return create_trial(
+            state=TrialState.PRUNED if record.values is None else TrialState.COMPLETE,
+            values=None if record.values is None else list(record.values),
+            params=rungs,
+            distributions=self.space.distributions,
+            user_attrs={"record": record.to_json()},
+            constraints=dict(record.constraints),
+        )
+
+    def _close_reopened(self) -> None:
+        """Learn of an earlier session's last trials, which were open when it would have proposed the next."""
+        if self._reopened is None:
+            return
+        last = next(trial for trial in reversed(self.finished) if not _is_polished(trial))
+        self._end(self._reopened, record_of(last))
+        self._told.append(self.finished[-1])
+        self._reopened = None
+
+    def _to_polish(self) -> _Rungs | None:
+        """Rungs of a plan worth compressing once more."""
+        records = [record_of(trial) for trial in self._told]
+        before = [n for n, t in enumerate(self._told) if t.params in self._polished and not records[n].plan.successive]
         position = next_to_polish(records, before, self.directions, self.max_drop)
-        return None if position is None else told[position].params
+        return None if position is None else self._told[position].params
 
     def _propose(self, number: int) -> Trial:
         seed = int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0])
         sampler: BaseSampler = registry.load("sampler", self.sampler)(seed, self.space)
         self._study.sampler = sampler
         return self._study.ask(self.space.distributions)
+
+
+def _is_polished(trial: FrozenTrial) -> bool:
+    return record_of(trial).plan.successive
 
 
 def _waiting(trial: FrozenTrial) -> FrozenTrial:

@@ -32,14 +32,14 @@ def check_levels(quantizer: Quantizer) -> None:
 
 def check_fit(quantizer: Quantizer, histogram: Histogram, name: str) -> None:
     """Assert shape, type, number of levels and prices of a fit, and that it repeats exactly."""
-    tables, prices = quantizer.fit(histogram), quantizer.prices(histogram)
+    tables, prices = quantizer.priced_fit(histogram)
     check_tables(quantizer, tables, histogram, name)
     check_prices(quantizer, prices, histogram, name)
     again = Histogram(
         counts=histogram.counts, importance=histogram.importance, zero=histogram.zero, scale=histogram.scale
     )
     assert np.array_equal(tables, quantizer.fit(again)), f"{name}: the same histogram gave two fits"
-    assert np.array_equal(prices, quantizer.prices(again)), f"{name}: the same histogram gave two prices"
+    assert np.array_equal(prices, quantizer.priced_fit(again)[1]), f"{name}: the same histogram gave two prices"
 
 
 def check_tables(quantizer: Quantizer, tables: Bytes, histogram: Histogram, name: str) -> None:
@@ -66,8 +66,8 @@ def check_groups(quantizer: Quantizer, parts: list[Histogram]) -> None:
     check_fit(quantizer, whole, "several groups")
     alone = np.concatenate([quantizer.fit(part) for part in parts])
     assert np.array_equal(quantizer.fit(whole)[1:-1], alone), "a group's fit depends on the others"
-    alone = np.concatenate([quantizer.prices(part) for part in parts])
-    assert np.array_equal(quantizer.prices(whole)[1:-1], alone), "a group's prices depend on the others"
+    alone = np.concatenate([quantizer.priced_fit(part)[1] for part in parts])
+    assert np.array_equal(quantizer.priced_fit(whole)[1][1:-1], alone), "a group's prices depend on the others"
 
 
 def histogram_of(codes: Bytes, importance: Floats | None = None, zero: int = ZERO, scale: float = 0.01) -> Histogram:

@@ -340,7 +340,9 @@ def test_bins_that_a_choice_halves_itself(pruned: bool) -> None:
     [
         ("kmeens-4-raw", "layer 'stem': unknown scheme 'kmeens'.* Did you mean 'kmeans'"),
         ("kmeans-200-raw", "layer 'stem': kmeans has 2 to 128 levels, not 200"),
-        ("keep-16-raw", "layer 'stem': keep has 256 to 256 levels, not 16"),
+        ("keep-16-raw", "layer 'stem': keep has 256 levels, not 16"),
+        ("log2_iot-16-raw", "layer 'stem': log2_iot has 5, 9, 17, 33, 65 levels, not 16"),
+        ("uniform_symmetric-4-raw", r"layer 'stem': uniform_symmetric has 3, 5, \.\.\., 127 levels, not 4"),
         ("kmeans-4-sparse", "layer 'stem': unknown coding 'sparse'; known: huffman, mask, packed, raw"),
         ("binquant-5-raw-halves9", "cannot halve bin 9 of 4"),
     ],
@@ -371,6 +373,13 @@ def full_table() -> tuple[Graph, dict[str, Moments]]:
     return network_of(np.arange(4096).reshape(64, 64) % 256)
 
 
+FULL_TABLE = {
+    "packed": "they have 256 different values, and it holds 128 at most: choose fewer levels",
+    "huffman": "they have 256 different values, and it holds 255 at most: choose fewer levels",
+    "sparse": "16 of 4096 are zero, too few to code the gaps: prune more of them",
+}
+
+
 @pytest.mark.parametrize(
     ("container", "offered"),
     [(STREAMS, {"raw", "mask"}), (DECODE_OPERATOR, {"raw", "huffman", "mask"})],
@@ -384,8 +393,22 @@ def test_a_coding_that_cannot_hold_the_weights_is_refused_and_not_offered(
     (entry,) = build(graph, found, [], container, METHODS[method]).layers
     assert {str(choice) for choice, _, _ in entry.choices()} == {f"keep-256-{coding}" for coding in offered}
     for coding in set(container.codings) - offered:
-        with pytest.raises(PlanError, match=f"layer 'wide': {coding} cannot code its 256 different weights"):
+        with pytest.raises(PlanError, match=f"layer 'wide': {coding} cannot code its weights: {FULL_TABLE[coding]}"):
             entry.option(replace(KEEP, coding=coding))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_codebook_for_each_channel_needs_a_scale_for_each_on_tflm(method: str) -> None:
+    choice = Choice.parse("kmeans_channel-4-packed")
+    scaled, single = (
+        bank_of(network, "tflm", METHODS[method], RULE[network]).by_name["pointwise"]
+        for network in ("int8 per channel", "int8 per tensor")
+    )
+    assert scaled.option(choice).nbytes < scaled.layer.size
+    with pytest.raises(
+        PlanError, match=r"'pointwise': packed cannot code its weights: .* this one has a single scale: "
+    ):
+        single.option(choice)
 
 
 DEGENERATE = {

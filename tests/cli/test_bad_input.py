@@ -61,11 +61,18 @@ def test_a_wrong_name_or_value_says_what_is_right(
     assert all(text in error for text in wanted), error
 
 
-def test_a_file_that_is_no_tflite(bqsearch: Bqsearch, tmp_path: Path) -> None:
-    model = tmp_path / "model.tflite"
-    model.write_bytes(b"PK\x03\x04 something else altogether")
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("model.tflite", b"PK\x03\x04 something else altogether", "is not a TFLite file"),
+        ("model.onnx", b"", ".tflite"),
+    ],
+)
+def test_a_file_of_another_kind(bqsearch: Bqsearch, tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    model = tmp_path / name
+    model.write_bytes(content)
     error = refused(bqsearch, "--model", model, "--data", "digits", *BASE, "--out", tmp_path / "out")
-    assert "is not a TFLite file" in error
+    assert message in error
 
 
 def test_a_truncated_file(bqsearch: Bqsearch, tmp_path: Path, int8_model: Path) -> None:
@@ -73,13 +80,6 @@ def test_a_truncated_file(bqsearch: Bqsearch, tmp_path: Path, int8_model: Path) 
     model.write_bytes(int8_model.read_bytes()[:200_000])
     error = refused(bqsearch, "--model", model, "--data", "digits", *BASE, "--out", tmp_path / "out")
     assert "truncated or corrupt" in error
-
-
-def test_a_file_of_another_kind(bqsearch: Bqsearch, tmp_path: Path) -> None:
-    model = tmp_path / "model.onnx"
-    model.write_bytes(b"")
-    error = refused(bqsearch, "--model", model, "--data", "digits", *BASE, "--out", tmp_path / "out")
-    assert ".tflite" in error
 
 
 def test_classes_that_do_not_match(bqsearch: Bqsearch, tmp_path: Path, int8_model: Path) -> None:

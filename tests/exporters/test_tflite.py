@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ai_edge_litert.interpreter import Interpreter
 
 from bqsearch.exporters import tflite
 from bqsearch.graph.flatbuffer import serialize
@@ -16,8 +15,7 @@ from bqsearch.importers.tflite import parse
 from bqsearch.plan import Choice, Plan
 from bqsearch.quantizers.base import offset_codes
 from bqsearch.search.prepare import Problem
-from bqsearch.types import Array
-from networks import small_int8_network, small_uint8_network
+from networks import litert_outputs, small_int8_network, small_uint8_network
 from search.problems import prepared, write_files
 
 CHOICES = [
@@ -46,22 +44,11 @@ def plans(problem: Problem) -> list[Plan]:
     return [problem.bank.plan(choices) for choices in [*same, mixed]]
 
 
-def predictions(content: bytes, inputs: Array) -> Array:
-    made = Interpreter(model_content=content)
-    made.allocate_tensors()
-    source, sink = made.get_input_details()[0]["index"], made.get_output_details()[0]["index"]
-    found = []
-    for value in inputs:
-        made.set_tensor(source, value[None])
-        made.invoke()
-        found.append(int(made.get_tensor(sink)[0].argmax()))
-    return np.array(found)
-
-
 def test_litert_answers_as_the_scorer_scored(problem: Problem) -> None:
     for plan in plans(problem):
         measured = problem.measure(plan)
-        found = predictions(tflite.export(measured.model), problem.scorer.inputs)
+        outputs = litert_outputs(tflite.export(measured.model), problem.scorer.inputs)
+        found = outputs.reshape(len(outputs), -1).argmax(axis=1)
         np.testing.assert_array_equal(found == problem.scorer.labels, measured.correct, err_msg=str(plan))
 
 

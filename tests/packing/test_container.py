@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from packing import reference
 from packing.tensors import (
     MANY_CODEBOOKS,
     ONE_CODEBOOK,
@@ -101,11 +102,10 @@ def test_where_a_coding_ends(container: Container, coding: str, symbols: int) ->
 
 @given(TENSORS)
 @settings(deadline=None, max_examples=60)
-@pytest.mark.parametrize("container", CONTAINERS.values(), ids=CONTAINERS)
-def test_the_number_of_symbols(container: Container, made: Symbols) -> None:
+def test_the_number_of_symbols(made: Symbols) -> None:
     used = set(made.indices.tolist())
     expected = len(used) if len(made.values) == 1 else max(used, default=-1) + 1
-    assert container.sizes(tally_of(made)).symbols.tolist() == [expected]
+    assert tally_of(made).symbols.tolist() == [expected]
 
 
 def joined(tallies: list[Tally], groups: int) -> Tally:
@@ -125,7 +125,6 @@ def test_rows_are_stated_as_if_each_were_alone(container: Container, made: list[
     together = container.sizes(joined(tallies, groups))
     for row, tally in enumerate(tallies):
         alone = container.sizes(tally)
-        assert alone.symbols[0] == together.symbols[row]
         for coding in container.codings:
             assert alone.stream[coding][0] == together.stream[coding][row]
             assert alone.table[coding][0] == together.table[coding][row]
@@ -193,9 +192,9 @@ DAMAGED = {"small": SMALL, "long": LONG, "groups": GROUPS, "sparse": SPARSE_GROU
 @given(
     st.sampled_from(sorted(DAMAGED)),
     st.lists(st.tuples(st.booleans(), st.integers(0, 2000), st.integers(0, 255)), max_size=4),
-    st.tuples(st.integers(0, 30), st.integers(0, 30)),
-    st.tuples(st.binary(max_size=5), st.binary(max_size=5)),
-    st.sampled_from([-46, -1, 0, 0, 0, 1, 5000]),
+    st.just((0, 0)) | st.tuples(st.integers(0, 30), st.integers(0, 30)),
+    st.just((b"", b"")) | st.tuples(st.binary(max_size=5), st.binary(max_size=5)),
+    st.just(0) | st.sampled_from([-46, -1, 1, 5000]),
     st.sampled_from([(3, 20), (1, 46), (1, 1), (0, 0), (7, 2), (-1, 5), (10**6, 1)]),
 )
 @settings(deadline=None, max_examples=150)
@@ -225,23 +224,26 @@ def test_flipped_lost_and_added_bytes_decode_or_are_refused(
 
 
 def decodes_or_refuses(container: Container, coded: Coded) -> None:
-    try:
-        decoded = container.decode(coded)
-    except CodecError:
+    expected = reference.weights(container.name, coded)
+    if expected is None:
+        with pytest.raises(CodecError):
+            container.decode(coded)
         return
-    assert decoded.shape == (coded.count,)
+    decoded = container.decode(coded)
     assert decoded.dtype == np.uint8
+    assert decoded.tolist() == expected
 
 
 @pytest.mark.parametrize(("container", "coding"), CASES, ids=NAMES)
-@given(st.binary(max_size=60), st.binary(max_size=40), st.integers(0, 600), st.integers(1, 4))
+@given(st.binary(max_size=60), st.binary(max_size=40), st.integers(0, 600) | st.none(), st.integers(1, 4))
 @settings(deadline=None, max_examples=100)
 def test_foreign_bytes_decode_or_are_refused(
-    container: Container, coding: str, table: bytes, stream: bytes, count: int, groups: int
+    container: Container, coding: str, table: bytes, stream: bytes, count: int | None, groups: int
 ) -> None:
     kind = bytes([{"packed": 0, "huffman": 1, "mask": 2}.get(coding, 9), 1]) if container.name == "tflm" else b""
-    fields = {"coding": coding, "count": count, "groups": groups, "inner": 5, "zero_byte": 128}
-    decodes_or_refuses(container, Coded(**fields, table=kind + table, stream=stream))
+    fields = {"coding": coding, "groups": groups, "inner": 5, "zero_byte": 128, "table": kind + table, "stream": stream}
+    for some in range(8 * len(stream) + 2) if count is None else [count]:
+        decodes_or_refuses(container, Coded(**fields, count=some))
 
 
 @pytest.mark.parametrize("name", DAMAGED)

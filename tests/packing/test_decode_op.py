@@ -1,5 +1,6 @@
 """The container of TensorFlow Lite Micro: bytes by hand, the published example, and the interpreter itself."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import count, cycle
@@ -39,8 +40,9 @@ def test_sizes_by_hand() -> None:
     counts[0, 9] = 9
     counts[1, [0, 1, 2, 128]] = 8, 4, 2, 2
     counts[2, [0, 1, 128]] = 1, 1, 1
-    rows = sizes(Tally(counts=counts, zero=np.full(3, 128)))
-    assert rows.symbols.tolist() == [1, 4, 3]
+    tally = Tally(counts=counts, zero=np.full(3, 128))
+    rows = sizes(tally)
+    assert tally.symbols.tolist() == [1, 4, 3]
     assert rows.bytes_of("raw").tolist() == [9, 16, 3]
     assert rows.stream["packed"].tolist() == [2, 4, 1]
     assert rows.table["packed"].tolist() == [16 + 1, 16 + 4, 16 + 3]
@@ -84,11 +86,34 @@ def test_tables_by_channel_by_hand(inner: int, axis: int) -> None:
 
 def test_sizes_of_many_codebooks_by_hand() -> None:
     counts = np.array([[2, 4, 2], [1, 0, 1]], np.int64)
-    rows = sizes(Tally(counts=counts, zero=np.array([-1, 0]), groups=2))
-    assert rows.symbols.tolist() == [3, 3]
+    tally = Tally(counts=counts, zero=np.array([-1, 0]), groups=2)
+    rows = sizes(tally)
+    assert tally.symbols.tolist() == [3, 3]
     assert (rows.stream["packed"].tolist(), rows.table["packed"].tolist()) == ([2, UNAVAILABLE], [16 + 6, 16 + 6])
     assert (rows.stream["mask"].tolist(), rows.table["mask"].tolist()) == ([1, 1], [16 + 8, 16 + 1])
     assert rows.bytes_of("huffman").tolist() == [UNAVAILABLE] * 2
+
+
+@pytest.mark.parametrize(
+    ("coding", "counts", "groups", "scaled", "reason"),
+    [
+        ("packed", [1] * 129, 1, True, "129 different values, and it holds 128 at most: choose fewer levels"),
+        ("packed", [1] * 129, 2, False, "129 different values"),
+        ("packed", [3, 4], 7, True, "a codebook of its own, and only one weight: choose a scheme with one codebook"),
+        ("packed", [6, 8], 7, False, "this one has a single scale: .* or a model quantized per channel"),
+        (
+            "huffman",
+            [6, 8],
+            7,
+            True,
+            "a Huffman table serves all of them, .* choose .* one codebook for all, or packed",
+        ),
+    ],
+)
+def test_why_a_coding_is_not_available(coding: str, counts: list[int], groups: int, scaled: bool, reason: str) -> None:
+    tally = Tally(counts=np.array([counts]), zero=np.array([-1]), groups=groups, scaled=scaled)
+    assert sizes(tally).bytes_of(coding)[0] == UNAVAILABLE
+    assert re.search(reason, DECODE_OPERATOR.refusal(tally, coding))
 
 
 @pytest.mark.parametrize(("at", "byte"), [(5, 0xF2), (5, 0x32), (6, 0), (6, 2), (6, 4)])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bqsearch.errors import CodecError
-from bqsearch.packing.container import Coded, Symbols, Tally, gap_counts
+from bqsearch.packing.container import UNAVAILABLE, Coded, Symbols, Tally, gap_counts
 from bqsearch.packing.streams import STREAMS, decode, encode, sizes
 
 CODES = np.array([[7, 9, 200]], np.uint8)
@@ -18,8 +18,9 @@ FIELDS = {"groups": 1, "inner": 8, "zero_byte": 7}
 
 def test_sizes_by_hand() -> None:
     counts = np.array([[0, 0, 0, 0], [0, 9, 0, 0], [8, 4, 2, 2], [1, 1, 1, 0]], np.int64)
-    rows = sizes(Tally(counts=counts, zero=np.array([-1, 0, 0, 2])))
-    assert rows.symbols.tolist() == [0, 1, 4, 3]
+    tally = Tally(counts=counts, zero=np.array([-1, 0, 0, 2]))
+    rows = sizes(tally)
+    assert tally.symbols.tolist() == [0, 1, 4, 3]
     assert rows.bytes_of("raw").tolist() == [0, 9, 16, 3]
     assert rows.bytes_of("packed").tolist() == [0, 1 + 0, 4 + 4, 3 + 1]
     assert rows.stream["huffman"].tolist() == [0, 2, 4, 1]  # 0, 9, 28 and 5 bits
@@ -28,11 +29,27 @@ def test_sizes_by_hand() -> None:
     assert rows.table["mask"].tolist() == [0, 1, 3, 2]
 
 
+@pytest.mark.parametrize(
+    ("coding", "counts", "zero", "reason"),
+    [
+        ("packed", [1] * 129, 0, "they have 129 different values, and it holds 128 at most: choose fewer levels"),
+        ("huffman", [1] * 256, 0, "they have 256 different values, and it holds 255 at most: choose fewer levels"),
+        ("sparse", [2, 4], 0, "2 of 6 are zero, too few to code the gaps: prune more of them"),
+        ("sparse", [2, 4], -1, "no symbol of theirs stands for zero: prune some of them"),
+    ],
+)
+def test_why_a_coding_is_not_available(coding: str, counts: list[int], zero: int, reason: str) -> None:
+    tally = Tally(counts=np.array([counts]), zero=np.array([zero]))
+    assert sizes(tally).bytes_of(coding)[0] == UNAVAILABLE
+    assert STREAMS.refusal(tally, coding) == reason
+
+
 def test_sizes_of_many_codebooks_by_hand() -> None:
     """Position 2 does not occur, so that a codebook has 4 entries, but 3 have a codeword."""
     counts, gaps = np.array([[4, 2, 0, 2, 0]], np.int64), gap_counts(np.array([1, 1, 1, 1, 0, 0, 0, 0], bool))
-    rows = sizes(Tally(counts=counts, zero=np.array([0]), groups=10, gaps=gaps))
-    assert rows.symbols.tolist() == [4]
+    tally = Tally(counts=counts, zero=np.array([0]), groups=10, gaps=gaps)
+    rows = sizes(tally)
+    assert tally.symbols.tolist() == [4]
     assert (rows.stream["packed"].tolist(), rows.table["packed"].tolist()) == ([2], [40])
     assert (rows.stream["huffman"].tolist(), rows.table["huffman"].tolist()) == ([2], [1 + 2 + 30])
     assert (rows.stream["mask"].tolist(), rows.table["mask"].tolist()) == ([1 + 1], [30])

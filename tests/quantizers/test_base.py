@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bqsearch.errors import ModelError
-from bqsearch.quantizers.base import CODES, LEVELS, Histogram, nearest_codes, offset_codes, restore_codes
+from bqsearch.quantizers.base import CODES, LEVELS, Histogram, nearest_codes, offset_codes, restore_codes, worded
 from bqsearch.quantizers.kmeans import QUANTIZER
 from bqsearch.testing.quantizers import histogram_of, stacked
 
@@ -36,6 +36,21 @@ def test_real_values_are_steps_from_the_zero_code() -> None:
     assert values[0, [0, 100, 101, 255]].tolist() == [-50.0, 0.0, 0.5, 77.5]
 
 
+@pytest.mark.parametrize(
+    ("levels", "words"),
+    [
+        ((256,), "256"),
+        ((2, 3), "2 to 3"),
+        (LEVELS, "2 to 128"),
+        ((5, 9, 17, 33, 65), "5, 9, 17, 33, 65"),
+        ((2, 4, 8, 16, 32, 64, 128), "2, 4, 8, 16, 32, 64, 128"),
+        (range(3, 128, 2), "3, 5, ..., 127"),
+    ],
+)
+def test_level_counts_are_named_with_their_gaps(levels: tuple[int, ...], words: str) -> None:
+    assert worded(levels) == words
+
+
 def test_nearest_codes() -> None:
     histogram = stacked([histogram_of(np.array([9], np.uint8), zero=100, scale=scale) for scale in (0.5, 2.0, 0.0)])
     values = np.zeros((3, 1, CODES))
@@ -63,4 +78,4 @@ def test_what_no_error_can_be_measured_with_is_refused(bad: float, what: str, cu
 
 def test_no_scheme_has_a_price_unless_it_says_so() -> None:
     histogram = stacked([histogram_of(np.array([4], np.uint8))] * 3)
-    assert np.array_equal(QUANTIZER.prices(histogram), np.zeros((3, len(LEVELS))))
+    assert np.array_equal(QUANTIZER.priced_fit(histogram)[1], np.zeros((3, len(LEVELS))))

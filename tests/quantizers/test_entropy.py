@@ -11,7 +11,11 @@ from bqsearch.quantizers.base import CODES, LEVELS, Histogram
 from bqsearch.testing.quantizers import histogram_of, sample_tensors
 from bqsearch.types import Array
 
-FIT, PRICES = entropy.QUANTIZER.fit, entropy.QUANTIZER.prices
+FIT = entropy.QUANTIZER.fit
+
+
+def prices(histogram: Histogram) -> Array:
+    return entropy.QUANTIZER.priced_fit(histogram)[1]
 
 
 def cost(table: Array, histogram: Histogram, price: float) -> float:
@@ -48,7 +52,7 @@ def test_no_partition_costs_less(seed: int) -> None:
     codes = np.concatenate([alphabet, rng.choice(alphabet, 300)])
     histogram = histogram_of(codes, rng.exponential(1.0, len(codes)))
     for row in (0, 1, 2, 6, 14, 126):
-        price = PRICES(histogram)[0, row]
+        price = prices(histogram)[0, row]
         assert cost(FIT(histogram)[0, row], histogram, price) == pytest.approx(least_cost(histogram, price), rel=1e-9)
 
 
@@ -61,7 +65,7 @@ def first_prices(histogram: Histogram) -> Array:
 @pytest.mark.parametrize("name", ["bell", "flat", "skewed", "two values", "fewer values than levels"])
 def test_prices_start_from_the_theory_and_only_rise(name: str) -> None:
     histogram = histogram_of(sample_tensors(0)[name], np.linspace(1, 2, len(sample_tensors(0)[name])))
-    ratio = PRICES(histogram)[0] / first_prices(histogram)
+    ratio = prices(histogram)[0] / first_prices(histogram)
     assert (ratio >= 1 - 1e-12).all()
     assert np.mean(ratio > 1 + 1e-12) < 0.1
 
@@ -76,7 +80,7 @@ def test_evenly_spread_weights_get_the_levels_asked_for() -> None:
 def test_a_price_rises_where_too_many_levels_would_come_out() -> None:
     codes = np.array([0, 100, 101, 255], np.uint8).repeat(1000)
     histogram = histogram_of(codes)
-    assert PRICES(histogram)[0, 0] > first_prices(histogram)[0]
+    assert prices(histogram)[0, 0] > first_prices(histogram)[0]
     assert len(np.unique(FIT(histogram)[0, 0][codes])) <= 2
 
 
@@ -93,4 +97,4 @@ def test_a_bell_takes_fewer_bits_than_the_best_codebook_of_the_same_error(levels
 def test_weights_of_no_importance_get_one_level() -> None:
     histogram = histogram_of(np.arange(256, dtype=np.uint8), np.zeros(256))
     assert all(len(np.unique(table)) == 1 for table in FIT(histogram)[0])
-    assert (PRICES(histogram) == 1.0).all()
+    assert (prices(histogram) == 1.0).all()

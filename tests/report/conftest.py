@@ -220,3 +220,14 @@ def make_front() -> FrontMaker:
 def front() -> dict[str, Any]:
     """Twelve points, the eighth recommended, and a baseline whose RAM does not fit."""
     return build_front()
+
+
+@pytest.fixture
+def given() -> dict[str, Any]:
+    """What a front says of a float network that was given."""
+    return {
+        "kind": "float",
+        "accuracy_search": 0.9914,
+        "accuracy_holdout": 0.9943,
+        "interval_holdout": [0.979, 0.998],
+    }

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from ai_edge_litert.interpreter import Interpreter
 
 from bqsearch.errors import ModelError
 from bqsearch.graph.flatbuffer import serialize
@@ -14,22 +13,20 @@ from bqsearch.graph.ops import layers
 from bqsearch.runtime import litert
 from bqsearch.runtime.litert import Runner
 from bqsearch.types import Array
-from networks import Builder, random_inputs, small_float_network, small_int8_network, small_uint8_network
+from networks import (
+    Builder,
+    litert_outputs,
+    random_inputs,
+    small_float_network,
+    small_int8_network,
+    small_uint8_network,
+)
 
 NETWORKS = [small_int8_network, small_uint8_network, small_float_network]
 
 
 def alone(graph: Graph, inputs: Array) -> Array:
-    """Outputs of LiteRT itself on the graph's own file, one input at a time."""
-    made = Interpreter(model_content=serialize(graph))
-    made.allocate_tensors()
-    source, sink = made.get_input_details()[0]["index"], made.get_output_details()[0]["index"]
-    outputs = []
-    for value in inputs:
-        made.set_tensor(source, value[None])
-        made.invoke()
-        outputs.append(made.get_tensor(sink)[0])
-    return np.stack(outputs)
+    return litert_outputs(serialize(graph), inputs)
 
 
 def variable(graph: Graph) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,13 @@ from bqsearch.graph.flatbuffer import serialize
 from bqsearch.graph.ir import Graph
 from bqsearch.plan import Choice, Plan
 from bqsearch.runtime.litert import Runner
-from bqsearch.search import prepare
+from bqsearch.search import driver, prepare
+from bqsearch.search.driver import Searched
 from bqsearch.search.prepare import Problem
 from bqsearch.search.record import Record
 from bqsearch.search.space import Ladder, Space
 from bqsearch.search.spec import make_spec
+from bqsearch.search.store import TrialStore, open_journal
 from networks import random_inputs, small_int8_network
 
 TRAIN, TEST = 240, 120
@@ -44,6 +47,33 @@ def prepared(files: Mapping[str, str], **settings: Any) -> Problem:
     """A problem on a board, hifive1 unless said otherwise, and no polishing."""
     given = {"target": "hifive1", "trials": 40, "polish": 0, "max_drop": 5.0, "calibration": 64, **files, **settings}
     return prepare.prepare(make_spec(given), lambda words: None)
+
+
+def settings(problem: Problem, **changes: Any) -> Problem:
+    """The same problem, with other settings that nothing was prepared by."""
+    return replace(problem, spec=replace(problem.spec, **changes))
+
+
+def store_of(problem: Problem, folder: Path) -> TrialStore:
+    """A journal in the folder, new or gone on with."""
+    storage = open_journal(folder / "trials.journal")
+    return TrialStore(storage, "study", driver.directions(problem), problem.fingerprint, True)
+
+
+def search(
+    problem: Problem,
+    folder: Path,
+    on_trial: driver.OnTrial = lambda number, record: None,
+    stop: Event | None = None,
+) -> Searched:
+    """Search, or go on, with the journal in the folder."""
+    folder.mkdir(exist_ok=True)
+    return driver.search(problem, store_of(problem, folder), on_trial, stop or Event())
+
+
+def timeless(found: Searched) -> list[Record]:
+    """The records without the seconds that trials took."""
+    return [replace(record, seconds=0.0) for record in found.records]
 
 
 def synthetic(plan: Plan, nbytes: int, spread: int) -> Record:

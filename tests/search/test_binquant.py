@@ -26,16 +26,15 @@ from bqsearch.quantizers.base import CODES
 from bqsearch.quantizers.binquant import halved_edges, halved_table
 from bqsearch.report import catalog
 from bqsearch.runtime.litert import Runner
-from bqsearch.search import driver, prepare
+from bqsearch.search import prepare
 from bqsearch.search.binquant import BinQuantStrategy, SplitScore, coded_version, perturbed
 from bqsearch.search.driver import Searched
 from bqsearch.search.prepare import Problem
 from bqsearch.search.record import Record, record_of
 from bqsearch.search.spec import make_spec
-from bqsearch.search.store import TrialStore, open_journal
 from bqsearch.types import Array, Bytes
 from networks import small_int8_network, small_uint8_network
-from search.problems import prepared, write_files
+from search.problems import prepared, search, settings, timeless, write_files
 
 INPUTS = 200  # of the synthetic split
 FAITHFUL = {
@@ -364,9 +363,9 @@ def test_finished_trials_are_replayed_without_probes(problem: Problem, count: in
 
 def test_trials_of_another_search_are_refused(problem: Problem) -> None:
     _, trials = go_on(strategy(problem.bank, Synthetic(flat)), lambda plan: 100)
-    for settings in ({"max_bins": 5}, {"max_drop": 0.0, "score": Synthetic(lambda plan, tables: 150)}):
+    for changed in ({"max_bins": 5}, {"max_drop": 0.0, "score": Synthetic(lambda plan, tables: 150)}):
         with pytest.raises(StorageError, match="none of this search"):
-            strategy(problem.bank, **{"score": Synthetic(flat), "finished": trials, **settings})  # type: ignore[arg-type]
+            strategy(problem.bank, **{"score": Synthetic(flat), "finished": trials, **changed})  # type: ignore[arg-type]
     with pytest.raises(StorageError, match="none of this search"):
         strategy(problem.bank, Synthetic(flat), finished=[*trials, trials[-1]])
     del trials[0].user_attrs["right"]
@@ -429,29 +428,6 @@ def test_its_name_is_among_the_samplers() -> None:
 
 
 # Networks.
-
-
-def store_of(problem: Problem, folder: Path) -> TrialStore:
-    folder.mkdir(exist_ok=True)
-    storage = open_journal(folder / "trials.journal")
-    return TrialStore(storage, "study", driver.directions(problem), problem.fingerprint, True)
-
-
-def search(
-    problem: Problem,
-    folder: Path,
-    on_trial: Callable[[int, Record], None] = lambda number, record: None,
-    stop: Event | None = None,
-) -> Searched:
-    return driver.search(problem, store_of(problem, folder), on_trial, stop or Event())
-
-
-def timeless(found: Searched) -> list[Record]:
-    return [replace(record, seconds=0.0) for record in found.records]
-
-
-def settings(problem: Problem, **changes: Any) -> Problem:
-    return replace(problem, spec=replace(problem.spec, **changes))
 
 
 def network_score(problem: Problem) -> Callable[[Mapping[str, Array]], int]:

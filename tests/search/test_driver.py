@@ -1,6 +1,5 @@
 """The loop: repeatable, sparing with runs, and whole whenever it ends."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
@@ -13,8 +12,7 @@ from bqsearch.search.driver import Searched
 from bqsearch.search.prepare import Problem
 from bqsearch.search.quality import bonett_price_interval, student_interval
 from bqsearch.search.record import Record, record_of
-from bqsearch.search.store import TrialStore, open_journal
-from search.problems import prepared, write_files
+from search.problems import prepared, search, settings, store_of, timeless, write_files
 
 
 @pytest.fixture(scope="module")
@@ -25,29 +23,6 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def problem(files: dict[str, str]) -> Problem:
     return prepared(files)
-
-
-def store_of(problem: Problem, folder: Path) -> TrialStore:
-    storage = open_journal(folder / "trials.journal")
-    return TrialStore(storage, "study", driver.directions(problem), problem.fingerprint, True)
-
-
-def search(
-    problem: Problem,
-    folder: Path,
-    on_trial: Callable[[int, Record], None] = lambda n, r: None,
-    stop: Event | None = None,
-) -> Searched:
-    folder.mkdir(exist_ok=True)
-    return driver.search(problem, store_of(problem, folder), on_trial, stop or Event())
-
-
-def timeless(searched: Searched) -> list[Record]:
-    return [replace(record, seconds=0.0) for record in searched.records]
-
-
-def settings(problem: Problem, **changes: object) -> Problem:
-    return replace(problem, spec=replace(problem.spec, **changes))
 
 
 @pytest.mark.parametrize("sampler", ["lagrange", "nsga2", "random", "tpe"])
@@ -163,6 +138,81 @@ def test_a_search_that_is_stopped_before_or_while_it_polishes_goes_on(
     assert part.stopped == "interrupted"
     assert len(part.records) < len(whole.records) == 36
     assert timeless(search(polishing, tmp_path / "part")) == timeless(whole)
+
+
+def test_how_many_trials_a_search_has(polishing: Problem) -> None:
+    sampler, polish = (
+        Record(
+            plan=replace(polishing.bank.baseline, successive=successive),
+            values=None,
+            constraints={},
+            metrics={},
+            drop_bound=None,
+            seconds=0.0,
+        )
+        for successive in (False, True)
+    )
+    wanted = replace(polishing.spec, trials=4, polish=2)
+    for known, trials in [
+        ([], 6),
+        ([sampler] * 3, 6),
+        ([*[sampler] * 4, polish], 6),
+        ([sampler] * 4 + [polish] * 2, 6),
+        ([sampler, sampler, polish, polish], 8),
+        ([sampler, sampler, polish, sampler], 7),
+        ([sampler, sampler, polish, sampler, sampler, sampler], 7),
+        ([sampler] * 6, 6),
+        ([sampler] * 9, 6),
+    ]:
+        assert driver.all_trials(wanted, known) == trials
+
+
+def sampled(searched: Searched) -> list[Record]:
+    """Without those of polishing."""
+    return [record for record in timeless(searched) if not record.plan.successive]
+
+
+@pytest.mark.parametrize("sampler", ["lagrange", "nsga2"])
+@pytest.mark.parametrize("few", [20, 31])
+def test_a_search_that_has_polished_goes_on_with_more_trials_as_the_sampler_would_have(
+    polishing: Problem, tmp_path: Path, sampler: str, few: int
+) -> None:
+    many = settings(polishing, sampler=sampler, trials=44)
+    whole, short = search(many, tmp_path / "whole"), search(settings(many, trials=few), tmp_path / "parts")
+    assert [record.plan.successive for record in short.records] == [False] * few + [True] * 6
+    grown = search(many, tmp_path / "parts")
+    assert sampled(grown) == sampled(whole)
+    assert timeless(grown)[: few + 6] == timeless(short)
+    assert [r.plan.successive for r in grown.records[few + 6 :]] == [False] * (44 - few) + [True] * 6
+    polished = [record.plan.hash for record in grown.records if record.plan.successive]
+    assert len(set(polished)) == 12
+    assert (whole.trials, short.trials, grown.trials) == (50, few + 6, 56)
+    assert len(search(many, tmp_path / "parts").records) == 56
+
+
+@pytest.mark.parametrize("last", [37, 41, 54, 56])
+def test_a_search_that_grew_may_be_stopped_too(polishing: Problem, tmp_path: Path, last: int) -> None:
+    """Right behind what was polished before, among the sampler's, and where it begins to polish again."""
+    many, stop = settings(polishing, trials=50), Event()
+    for folder in ("whole", "part"):
+        assert len(search(polishing, tmp_path / folder).records) == 36
+    whole = search(many, tmp_path / "whole")
+    part = search(many, tmp_path / "part", lambda number, record: stop.set() if number == last else None, stop)
+    assert part.stopped == "interrupted"
+    assert len(part.records) < len(whole.records) == 62
+    assert timeless(search(many, tmp_path / "part")) == timeless(whole)
+
+
+def test_what_the_sampler_proposed_for_want_of_plans_to_polish_counts_as_its_own(
+    files: dict[str, str], tmp_path: Path
+) -> None:
+    few, many = (prepared(files, trials=trials, polish=50) for trials in (3, 20))
+    short, whole = search(few, tmp_path / "parts"), search(many, tmp_path / "whole")
+    assert sampled(short)[:20] == sampled(whole)[:20]
+    grown = search(many, tmp_path / "parts")
+    assert timeless(grown)[:53] == timeless(short)
+    places = [n for n, record in enumerate(grown.records) if not record.plan.successive]
+    assert len(grown.records) == grown.trials == places[19] + 1 + 50 > 53
 
 
 def test_where_nothing_is_left_to_polish_the_search_goes_on(files: dict[str, str], tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import numpy as np
@@ -29,11 +28,10 @@ from bqsearch.search.prepare import MICRO, Problem
 from bqsearch.search.quality import ACCURACY, CONFIDENCE, bonett_price_interval, student_interval, wilson_interval
 from bqsearch.search.record import Record
 from bqsearch.search.space import Space
-from bqsearch.search.store import TrialStore, open_journal
 from bqsearch.types import Array
 from decoding import need_tflm
 from networks import small_float_network, small_uint8_network
-from search.problems import prepared, write_files
+from search.problems import prepared, search, settings, write_files
 
 BOARD = (Path(target.__file__).parent / "targets" / "hifive1.toml").read_text("utf-8")
 
@@ -52,12 +50,6 @@ def problem(request: pytest.FixtureRequest, files: dict[str, str]) -> Problem:
 
 def silent(words: str) -> None:
     """Nobody listens."""
-
-
-def search(problem: Problem, folder: Path) -> Searched:
-    storage = open_journal(folder / "trials.journal")
-    store = TrialStore(storage, "study", driver.directions(problem), problem.fingerprint, True)
-    return driver.search(problem, store, lambda number, record: None, Event())
 
 
 @pytest.fixture(scope="module")
@@ -542,16 +534,12 @@ def test_limits_that_are_kept_one_at_a_time_only(files: dict[str, str], tmp_path
     records = tuple(over(tight, m) for m in measured)
     assert all(any(v > 0 for v in record.constraints.values()) for record in records)
     baseline = free.measure(free.bank.baseline)
-    found = Searched(baseline=baseline, records=records, stopped="trials", seconds=1.0, litert_seconds=0.5)
+    found = Searched(baseline=baseline, records=records, trials=9, stopped="trials", seconds=1.0, litert_seconds=0.5)
     reason = front.why_nothing(tight, found)
     assert (
         f"some keep the limit of {flash:,} B of flash and some that of {ram:,} B of RAM, but none keeps both" in reason
     )
     assert "--max-flash or --max-ram" in reason
-
-
-def settings(problem: Problem, **changes: object) -> Problem:
-    return replace(problem, spec=replace(problem.spec, **changes))
 
 
 def over(problem: Problem, measured: Any) -> Record:

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import numpy as np
@@ -22,12 +21,11 @@ from bqsearch.importers.tflite import load
 from bqsearch.packing.decode_op import DECODE_OPERATOR
 from bqsearch.plan import Choice, Method
 from bqsearch.runtime import tflm
-from bqsearch.search import driver, front
+from bqsearch.search import front
 from bqsearch.search.prepare import Problem
-from bqsearch.search.store import TrialStore, open_journal
 from decoding import need_tflm
 from networks import Builder, random_inputs
-from search.problems import prepared
+from search.problems import prepared, search
 
 LUT = Choice.parse("kmeans-16-packed")
 BOARD = target.load("stm32f746")
@@ -113,12 +111,6 @@ def problem(tmp_path_factory: pytest.TempPathFactory) -> Problem:
     return prepared(
         files, target="nrf52840", objectives="fidelity,flash,ram", trials=60, max_drop=3.0, schemes="kmeans"
     )
-
-
-def search(problem: Problem, folder: Path) -> driver.Searched:
-    storage = open_journal(folder / "trials.journal")
-    store = TrialStore(storage, "study", driver.directions(problem), problem.fingerprint, True)
-    return driver.search(problem, store, lambda number, record: None, Event())
 
 
 def test_a_search_for_both_finds_several_sizes_of_ram(problem: Problem, tmp_path: Path) -> None:

@@ -2,11 +2,15 @@
 
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from optuna.samplers import RandomSampler
+from optuna.study import Study
 from optuna.trial import FrozenTrial
 
+from bqsearch import registry
 from bqsearch.plan import Plan
 from bqsearch.search.prepare import Problem
 from bqsearch.search.record import Record, record_of
@@ -76,6 +80,57 @@ def test_a_resumed_search_proposes_what_an_uninterrupted_one_would(
     assert plans == whole
     stored = [record_of(trial) for trial in new_store(path).finished()]
     assert stored == [answer(problem, plan) for plan in whole]
+
+
+def test_the_samplers_trials_do_not_depend_on_what_is_polished_among_them(problem: Problem, space: Space) -> None:
+    made = replace(strategy(space, "nsga2"), max_drop=0.5)
+    plans = go_on(problem, replace(made, trials=36), TRIALS)
+    sampled = [plan for plan in plans if not plan.successive]
+    assert 36 < len(sampled) < len(plans)  # where nothing is left to polish, the sampler proposes more
+    assert sampled == go_on(problem, made, len(sampled))
+
+
+class Watching(RandomSampler):
+    """Notes which trials have ended when one is proposed, unless what it is to be is known."""
+
+    def __init__(self, seen: dict[int, list[int]]) -> None:
+        super().__init__(seed=len(seen))
+        self._seen = seen
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        every = study.get_trials(deepcopy=False)
+        if "fixed_params" not in trial.system_attrs:
+            self._seen[trial.number] = [other.number for other in every if other.state.is_finished()]
+
+
+@pytest.mark.parametrize("counts", [[TRIALS], [30, 4, 3, 1, 1, 9, 12], [1] * TRIALS])
+def test_a_trial_is_proposed_when_all_but_the_one_before_have_ended(
+    problem: Problem, space: Space, counts: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[int, list[int]] = {}
+    monkeypatch.setattr(registry, "load", lambda kind, name: lambda seed, space: Watching(seen))
+    plans = []
+    for count in counts:
+        store = new_store(tmp_path / "trials.journal")
+        made = strategy(space, "random", store.finished())
+        plans += go_on(problem, replace(made, trials=34), count, store)
+    sampled = sum(not plan.successive for plan in plans)
+    assert 34 < sampled < TRIALS == len(plans)
+    assert set(seen) >= set(range(len(space.sweep(SWEEP)), sampled))
+    assert seen == {number: list(range(number - 1)) for number in seen}
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_polishing_goes_on_wherever_it_is_stopped(problem: Problem, space: Space, seed: int, tmp_path: Path) -> None:
+    whole = go_on(problem, strategy(space, "lagrange", seed=seed), TRIALS + 16)
+    polished = [plan.successive for plan in whole]
+    assert polished[:TRIALS] == [False] * TRIALS
+    assert 5 < sum(polished) < 16  # where nothing is left, the sampler proposes more
+    plans: list[Plan] = []
+    for count in (TRIALS - 1, *[1] * 17):
+        store = new_store(tmp_path / "trials.journal")
+        plans += go_on(problem, strategy(space, "lagrange", store.finished(), seed), count, store)
+    assert plans == whole
 
 
 @pytest.mark.parametrize("seed", range(8))
