@@ -376,12 +376,13 @@ def mappings(shape: Convolution, chip: Chip) -> Mappings:
 def _candidates(shape: Convolution, chip: Chip) -> Iterator[Mapping]:
     """Mappings that fit, as arrays, for each height of strip and number of inputs.
 
-    Of sizes that divide something into equally many parts only the smallest is tried: it takes the least storage.
+    Of sizes that divide something into equally many parts only the smallest is tried: it takes the least storage. Of
+    strips a larger one is tried if it reaches fewer inputs.
     """
     if shape.height.taps > chip.rows or shape.width.taps > chip.input_registers:
         return
     tallest = chip.columns * (chip.rows // shape.height.taps)
-    for strip in _sizes(shape.height.outputs, tallest):
+    for strip in _strips(shape.height, tallest):
         grid = _grid(shape, chip, _sets(shape.height.taps, strip, chip))
         for inputs in _sizes(shape.batch, shape.batch):
             p, q, r, t = grid
@@ -402,6 +403,16 @@ def _candidates(shape: Convolution, chip: Chip) -> Iterator[Mapping]:
                     filter_sets=t,
                     passes=passes[kept],
                 )
+
+
+def _strips(height: Axis, most: int) -> list[int]:
+    """The heights of strips that no smaller one undercuts in both strips and inputs fetched."""
+    kept: list[tuple[int, int, int]] = []
+    for strip in range(1, min(height.outputs, most) + 1):
+        count, reached = -(-height.outputs // strip), height.reached(strip)
+        if not any(count == other and reached >= inputs for _, other, inputs in kept):
+            kept.append((strip, count, reached))
+    return [strip for strip, _, _ in kept]
 
 
 def _sets(taps: int, strip: int, chip: Chip) -> int:

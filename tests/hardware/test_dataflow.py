@@ -248,7 +248,7 @@ def everything(shape: Convolution, chip: Chip) -> Iterator[Movement]:
                                     yield movement(shape, mapping)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(convolutions(), st.sampled_from([0.0, 3.0, 16.0]))
 def test_the_search_finds_the_least_energy_of_all_mappings(shape: Convolution, bits: float) -> None:
     least = min((float(found.energy(SMALL, bits * shape.weights)) for found in everything(shape, SMALL)), default=None)
@@ -259,6 +259,16 @@ def test_the_search_finds_the_least_energy_of_all_mappings(shape: Convolution, b
     best = mappings(shape, SMALL).best(bits * shape.weights)
     assert fits(shape, best.mapping, SMALL)
     assert float(best.movement.energy(SMALL, bits * shape.weights)) == pytest.approx(least, rel=1e-12)
+
+
+def test_strips_wider_than_the_array_are_folded() -> None:
+    """As in AlexNet's CONV2: fewer strips fetch many weights less often."""
+    tall, point = Axis(size=8, taps=1, outputs=8), Axis(size=1, taps=1, outputs=1)
+    shape = Convolution(channels=9, filters=6, height=tall, width=point, input_bits=16, output_bits=16)
+    best = mappings(shape, SMALL).best(WORD * shape.weights)
+    assert best.mapping.strip == 8 > SMALL.columns
+    energies = [float(found.energy(SMALL, WORD * shape.weights)) for found in everything(shape, SMALL)]
+    assert float(best.movement.energy(SMALL, WORD * shape.weights)) == pytest.approx(min(energies), rel=1e-12)
 
 
 @settings(max_examples=40, deadline=None)
