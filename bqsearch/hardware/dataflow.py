@@ -389,9 +389,9 @@ def _candidates(shape: Convolution, chip: Chip) -> Iterator[Mapping]:
             channels, filters = np.minimum(q * r, shape.channels), np.minimum(p * t, shape.filters)
             tile = shape.height.span(strip) * shape.width.span(shape.width.outputs)
             room = chip.global_buffer // inputs - channels * tile
-            held = room // (filters * strip * shape.width.outputs)
-            passes = np.minimum(held, _ceil(shape.filters, p * t))
-            kept = held >= 1
+            held = room // (strip * shape.width.outputs)  # filters whose partial sums find room
+            passes = np.where(held >= shape.filters, _ceil(shape.filters, p * t), held // filters)
+            kept = passes >= 1
             if kept.any():
                 p, q, r, t = (axis[kept] for axis in grid)
                 yield Mapping(

@@ -261,6 +261,16 @@ def test_the_search_finds_the_least_energy_of_all_mappings(shape: Convolution, b
     assert float(best.movement.energy(SMALL, bits * shape.weights)) == pytest.approx(least, rel=1e-12)
 
 
+def test_the_last_chunk_of_filters_needs_room_for_those_that_it_has() -> None:
+    """Five filters by threes: the buffer has room for five sums, not for six."""
+    axis, point = Axis(size=1, taps=1, outputs=1), Axis(size=1, taps=1, outputs=1)
+    shape = Convolution(channels=9, filters=5, height=axis, width=point, input_bits=16, output_bits=16)
+    chip = replace(SMALL, columns=1, rows=1, input_registers=1, global_buffer=6)
+    found = mappings(shape, chip).best(WORD * shape.weights)
+    assert (found.mapping.filters, found.mapping.passes) == (3, 2)
+    assert int(found.movement.inputs.dram) == 9
+
+
 def test_strips_wider_than_the_array_are_folded() -> None:
     """As in AlexNet's CONV2: fewer strips fetch many weights less often."""
     tall, point = Axis(size=8, taps=1, outputs=8), Axis(size=1, taps=1, outputs=1)
@@ -294,7 +304,7 @@ def test_a_larger_buffer_takes_less_energy_for_real() -> None:
 
 
 def test_fewer_bits_of_weights_may_change_the_mapping_and_take_less_energy() -> None:
-    shape = ALEXNET.layers[0].shape(4, coded=False)
+    shape = VGG_16.layers[7].shape(3, coded=True)
     chip = eyeriss()
     found = mappings(shape, chip)
     heavy, light = (found.best(bits * shape.weights) for bits in (WORD, 1))
