@@ -18,7 +18,7 @@ from paste import markdown, paste
 WAYS = ("chip's", "best", "words")
 COLUMNS = [
     "mapping",
-    "strip",
+    "e",
     "n, m",
     "p, q, r, t",
     "PEs",
@@ -59,7 +59,7 @@ def rows(network: Network, chip: Chip, frequency: float, way: str) -> Iterator[l
         yield [
             f"{layer.name} {way}",
             f"{m.strip}",
-            f"{m.inputs}, {m.passes * m.filters * m.filter_sets}",
+            f"{m.inputs}, {min(m.passes * m.filters * m.filter_sets, layer.filters)}",
             f"{m.filters}, {m.channels}, {m.channel_sets}, {m.filter_sets}",
             f"{m.strip * layer.taps * share}",
             ", ".join(f"{float(factor):.4g}" for factor in moved.weights.reuse),
