@@ -4,13 +4,13 @@ from bqsearch.measure import Measurements, Objective
 
 
 def read(measurements: Measurements) -> float:
-    """Millijoules of one inference on the board."""
+    """Millijoules of one inference on the target."""
     return measurements.energy * 1e3
 
 
 OBJECTIVE = Objective(
     name="energy",
-    summary="millijoules of one inference: the board's active power times the latency",
+    summary="millijoules of one inference: a board's active power times the latency, an accelerator's accesses",
     direction="minimize",
     unit="mJ",
     needs="static",

@@ -4,7 +4,7 @@ from bqsearch.measure import Measurements, Objective
 
 
 def read(measurements: Measurements) -> float:
-    """Milliseconds of one inference on the board."""
+    """Milliseconds of one inference on the target."""
     return measurements.latency * 1e3
 
 

@@ -1,4 +1,4 @@
-"""The static cost model: flash, RAM, time and energy of a compressed network on a board, from counts and constants.
+"""The static cost model: flash, RAM, time and energy of a compressed network on a target, from counts and constants.
 
 All figures are predictions from the target's constants; flash and RAM are its runtime's footprint. Cycles are linear in
 the work:
@@ -8,6 +8,7 @@ the work:
 
 with a layer's weights, biases and channel records fetched from flash as often as its schedule decodes them: once an
 inference, or once for each strip. TensorFlow Lite Micro reads raw weights in place, and the cost of a MAC covers it.
+On an accelerator time and energy follow from what its mappings move; see `hardware.accelerator`.
 """
 
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from functools import cached_property
 from bqsearch.compress import CompressedLayer, CompressedModel
 from bqsearch.graph.ir import Graph
 from bqsearch.graph.ops import SUPPORTED, elements, layers, macs
+from bqsearch.hardware.accelerator import Accelerator, DramFootprint
 from bqsearch.hardware.footprint import Flash, Footprint, Ram, constant_bytes
 from bqsearch.hardware.micro import MicroFootprint
 from bqsearch.hardware.streamed import StreamedFootprint
@@ -40,10 +42,18 @@ class CostModel:
 
     @cached_property
     def footprint(self) -> Footprint:
-        """Of the board's runtime."""
+        """Of the target's runtime."""
+        if self.accelerator is not None:
+            return DramFootprint(accelerator=self.accelerator)
         if self.target.runtime == "tflm":
             return MicroFootprint(graph=self.graph, target=self.target)
         return StreamedFootprint(graph=self.graph, target=self.target, room=self.room, thrift=self.thrift)
+
+    @cached_property
+    def accelerator(self) -> Accelerator | None:
+        """The network on the accelerator; None on a board."""
+        chip = self.target.chip
+        return None if chip is None else Accelerator(graph=self.graph, target=self.target, chip=chip)
 
     def flash(self, model: CompressedModel) -> Flash:
         """Bytes of flash."""
@@ -54,7 +64,9 @@ class CostModel:
         return self.footprint.ram(model)
 
     def cycles(self, model: CompressedModel) -> float:
-        """Core cycles of one inference."""
+        """Core cycles of one inference, those among them in which the core waits for DRAM."""
+        if self.accelerator is not None:
+            return self.accelerator.latency(model) * self.target.frequency
         decodes = self.footprint.decodes(model)
         return self._fixed_cycles + sum(self._layer_cycles(entry, decodes[entry.layer.op]) for entry in model.layers)
 
@@ -63,7 +75,9 @@ class CostModel:
         return self.cycles(model) / self.target.frequency
 
     def energy(self, model: CompressedModel) -> float:
-        """Joules of one inference: the board's active power for as long as it takes."""
+        """Joules of one inference: a board's active power for as long as it takes, or an accelerator's accesses."""
+        if self.accelerator is not None:
+            return self.accelerator.energy(model)
         return self.latency(model) * self.target.power
 
     @cached_property

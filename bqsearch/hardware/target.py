@@ -1,4 +1,5 @@
-"""Target: a board, read from TOML. A board is a file, not a class, and each of its constants names its source."""
+"""Target: a board or an accelerator, read from TOML. It is a file, not a class, and each of its constants names its
+source."""
 
 import tomllib
 from collections.abc import Mapping
@@ -6,11 +7,16 @@ from dataclasses import dataclass
 from importlib.resources import files
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from bqsearch.errors import TargetError, UnknownNameError
+from bqsearch.hardware.dataflow import Chip
 
-_UNITS: dict[str, dict[str, str]] = {
+ROW_STATIONARY = "row_stationary"
+
+_Units: TypeAlias = Mapping[str, Mapping[str, str]]
+
+_BOARD: _Units = {
     "clock": {"frequency": "Hz"},
     "memory": {"ram": "B", "flash": "B", "flash_origin": "address", "instruction_cache": "B"},
     "runtime": {"name": "choice", "code": "B", "static_ram": "B", "stack": "B"},
@@ -28,37 +34,63 @@ _UNITS: dict[str, dict[str, str]] = {
     },
     "power": {"active": "W"},
 }
-_UNITS_OF: dict[str, dict[str, dict[str, str]]] = {  # further constants, by runtime
+_RECORDS = {"operator_record": "B", "channel_record": "B"}
+_UNITS_OF: Mapping[str, _Units] = {  # the constants of a target, by runtime
     "bqsearch": {
-        "runtime": {"operator_record": "B", "channel_record": "B"},
-        "cycles": {"decode_sparse": "cycle/weight"},
+        **_BOARD,
+        "runtime": {**_BOARD["runtime"], **_RECORDS},
+        "cycles": {**_BOARD["cycles"], "decode_sparse": "cycle/weight"},
     },
-    "tflm": {},
+    "tflm": _BOARD,
+    ROW_STATIONARY: {
+        "clock": {"frequency": "Hz"},
+        "memory": {"dram": "B", "bandwidth": "B/s"},
+        "runtime": {"name": "choice", **_RECORDS},
+        "array": {
+            "rows": "element",
+            "columns": "element",
+            "word": "bit",
+            "global_buffer": "B",
+            "filter_buffer": "B",
+            "filter_registers": "word",
+            "input_registers": "word",
+            "sum_registers": "word",
+        },
+        "energy": {
+            "mac": "J",
+            "dram_access": "MAC/word",
+            "buffer_access": "MAC/word",
+            "array_access": "MAC/word",
+            "register_access": "MAC/word",
+        },
+    },
 }
 RUNTIMES = tuple(_UNITS_OF)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Target:
-    """A board.
+    """A board, or an accelerator whose network and activations lie in DRAM beside it.
 
     Attributes:
         name: The file's stem, by which it is looked up.
         title: For people.
         core: Instruction set or core, `"rv32imac"`.
         frequency: Hz.
-        ram: Bytes in all.
-        flash: Bytes that an application gets.
+        ram: Bytes in all; an accelerator's DRAM.
+        flash: Bytes that an application gets; an accelerator's DRAM.
         runtime: `"bqsearch"`: its own, which decodes one output channel's weights at a time; `"tflm"`: TensorFlow Lite
-            Micro, which decodes a layer's weights as a whole into its arena.
+            Micro, which decodes a layer's weights as a whole into its arena; `"row_stationary"`: none, an accelerator
+            decodes weights on their way in. Sizes of code, static RAM and stack, cycles and power are a board's only.
         code: Bytes of flash for runtime and start-up code.
         static_ram: Bytes of RAM besides the arena and the stack.
         stack: Bytes of RAM kept free for the stack.
-        operator_record: Bytes of flash that describe an operator; of `"bqsearch"` only, else 0.
-        channel_record: Bytes of flash for an output channel's multiplier and shift; of `"bqsearch"` only, else 0.
+        operator_record: Bytes of flash that describe an operator; 0 of `"tflm"`.
+        channel_record: Bytes of flash for an output channel's multiplier and shift; 0 of `"tflm"`.
         cycles: Cycles by kind of work, keys as in the file.
         power: Watts while computing.
         sources: For each constant, as `"table.key"`, its value with unit and where it comes from.
+        chip: The accelerator; None for a board.
     """
 
     name: str
@@ -76,10 +108,11 @@ class Target:
     cycles: Mapping[str, float]
     power: float
     sources: Mapping[str, str]
+    chip: Chip | None = None
 
 
 def names() -> list[str]:
-    """The boards that come with bqsearch, sorted."""
+    """The targets that come with bqsearch, sorted."""
     return sorted(f.name.removesuffix(".toml") for f in _folder().iterdir() if f.name.endswith(".toml"))
 
 
@@ -107,50 +140,98 @@ def parse(text: str, name: str) -> Target:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise TargetError(f"target {name!r} is not valid TOML: {error}") from error
-    _check_keys(document, {"title", "core", *_UNITS}, name)
-    values: dict[str, Any] = {}
+    units = _UNITS_OF[_runtime(document, name)]
+    _check_keys(document, {"title", "core", *units}, name)
+    values: dict[str, dict[str, Any]] = {}
     sources: dict[str, str] = {}
-    for table, units in _units(document, name).items():
-        _check_keys(document[table], set(units), f"{name}: [{table}]")
-        for key, unit in units.items():
-            values[key], sources[f"{table}.{key}"] = _constant(document[table][key], unit, f"{name}: {table}.{key}")
-    return _target(document, values, sources, name)
-
-
-def _units(document: Mapping[str, Any], name: str) -> dict[str, dict[str, str]]:
-    """The unit of every constant that a board with the document's runtime has, by table and key."""
-    for table in _UNITS:
+    for table in units:
         if not isinstance(document[table], dict):
             raise TargetError(f"target {name!r}: [{table}] must be a table")
+        _check_keys(document[table], set(units[table]), f"{name}: [{table}]")
+        values[table] = {}
+        for key, unit in units[table].items():
+            found = _constant(document[table][key], unit, f"{name}: {table}.{key}")
+            values[table][key], sources[f"{table}.{key}"] = found
+    made = _accelerator if values["runtime"]["name"] == ROW_STATIONARY else _board
+    return made(
+        values,
+        name=name,
+        title=str(document["title"]),
+        core=str(document["core"]),
+        runtime=values["runtime"]["name"],
+        operator_record=int(values["runtime"].get("operator_record", 0)),
+        channel_record=int(values["runtime"].get("channel_record", 0)),
+        sources=sources,
+    )
+
+
+def _runtime(document: Mapping[str, Any], name: str) -> str:
+    """What runs the network, which says what else the file must hold."""
+    table = document.get("runtime")
     where = f"{name}: runtime.name"
-    if "name" not in document["runtime"]:
+    if not isinstance(table, dict) or "name" not in table:
         raise TargetError(f"target {where} is missing; it says what runs the network: {', '.join(RUNTIMES)}")
-    runtime, _ = _constant(document["runtime"]["name"], "choice", where)
+    runtime, _ = _constant(table["name"], "choice", where)
     if runtime not in RUNTIMES:
         raise TargetError(f"target {where}: {UnknownNameError('runtime', runtime, RUNTIMES)}")
-    return {table: {**units, **_UNITS_OF[runtime].get(table, {})} for table, units in _UNITS.items()}
+    return str(runtime)
 
 
 def _folder() -> Any:
     return files("bqsearch.hardware") / "targets"
 
 
-def _target(document: Mapping[str, Any], values: Mapping[str, Any], sources: Mapping[str, str], name: str) -> Target:
-    sizes = ("ram", "flash", "code", "static_ram", "stack")
-    records = ("operator_record", "channel_record")
-    if values["frequency"] <= 0 or values["ram"] <= 0 or values["flash"] <= 0:
+def _board(values: Mapping[str, Mapping[str, Any]], *, name: str, **fields: Any) -> Target:
+    memory, runtime, frequency = values["memory"], values["runtime"], values["clock"]["frequency"]
+    if frequency <= 0 or memory["ram"] <= 0 or memory["flash"] <= 0:
         raise TargetError(f"target {name!r}: frequency, ram and flash must be above 0")
     return Target(
         name=name,
-        title=str(document["title"]),
-        core=str(document["core"]),
-        frequency=float(values["frequency"]),
-        runtime=values["name"],
-        cycles={key: float(values[key]) for key in document["cycles"]},
-        power=float(values["active"]),
-        sources=sources,
-        **{key: int(values[key]) for key in sizes},
-        **{key: int(values.get(key, 0)) for key in records},
+        frequency=float(frequency),
+        ram=int(memory["ram"]),
+        flash=int(memory["flash"]),
+        code=int(runtime["code"]),
+        static_ram=int(runtime["static_ram"]),
+        stack=int(runtime["stack"]),
+        cycles={key: float(value) for key, value in values["cycles"].items()},
+        power=float(values["power"]["active"]),
+        **fields,
+    )
+
+
+def _accelerator(values: Mapping[str, Mapping[str, Any]], *, name: str, **fields: Any) -> Target:
+    memory, array, energy = values["memory"], values["array"], values["energy"]
+    frequency = values["clock"]["frequency"]
+    if min(frequency, *memory.values(), *array.values()) <= 0:
+        raise TargetError(f"target {name!r}: frequency, DRAM and all sizes of the array must be above 0")
+    chip = Chip(
+        rows=int(array["rows"]),
+        columns=int(array["columns"]),
+        word=int(array["word"]),
+        global_buffer=int(8 * array["global_buffer"] // array["word"]),
+        filter_buffer=int(8 * array["filter_buffer"] // array["word"]),
+        filter_registers=int(array["filter_registers"]),
+        input_registers=int(array["input_registers"]),
+        sum_registers=int(array["sum_registers"]),
+        bandwidth=float(memory["bandwidth"]),
+        mac=float(energy["mac"]),
+        dram_access=float(energy["dram_access"]),
+        buffer_access=float(energy["buffer_access"]),
+        array_access=float(energy["array_access"]),
+        register_access=float(energy["register_access"]),
+    )
+    return Target(
+        name=name,
+        frequency=float(frequency),
+        ram=int(memory["dram"]),
+        flash=int(memory["dram"]),
+        code=0,
+        static_ram=0,
+        stack=0,
+        cycles={},
+        power=0.0,
+        chip=chip,
+        **fields,
     )
 
 

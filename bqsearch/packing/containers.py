@@ -6,4 +6,7 @@ from bqsearch.packing.container import Container
 from bqsearch.packing.decode_op import DECODE_OPERATOR
 from bqsearch.packing.streams import STREAMS
 
-CONTAINERS: Mapping[str, Container] = {container.name: container for container in (STREAMS, DECODE_OPERATOR)}
+CONTAINERS: Mapping[str, Container] = {
+    **{container.name: container for container in (STREAMS, DECODE_OPERATOR)},
+    "row_stationary": STREAMS,  # whose streams lie in an accelerator's DRAM
+}

@@ -176,6 +176,10 @@ def prepare(spec: StudySpec, on_stage: OnStage) -> Problem:
     if target.runtime == MICRO:
         on_stage("trying the network in TensorFlow Lite Micro")
         _try_micro(graph, feed.encode(data.search.x[:1], graph.input, normalize))
+    cost = cost_model(graph, target, spec.objectives or (), spec.max_ram)
+    if cost.accelerator is not None:
+        on_stage("mapping the layers onto the accelerator")
+        cost.accelerator.check()
     bank = make_bank(spec, target.runtime, graph, data, normalize, on_stage)
     return Problem(
         spec=spec,
@@ -183,7 +187,7 @@ def prepare(spec: StudySpec, on_stage: OnStage) -> Problem:
         data=data,
         normalize=normalize,
         bank=bank,
-        cost=cost_model(graph, target, spec.objectives or (), spec.max_ram),
+        cost=cost,
         scorer=make_scorer(graph, bank, data, data.search, normalize),
         objectives=tuple(registry.load("objective", name) for name in spec.objectives or ()),
         given=given if int8.is_float(given) or is_unsigned(given) != is_unsigned(graph) else None,

@@ -12,13 +12,18 @@ from bqsearch.packing.containers import CONTAINERS
 GOOD = (Path(target.__file__).parent / "targets" / "hifive1.toml").read_text("utf-8")
 
 
-@pytest.mark.parametrize("name", target.names())
-def test_shipped_targets_load_with_a_source_for_each_constant(name: str) -> None:
+BOARDS = [name for name in target.names() if name != "eyeriss"]
+EYERISS = (Path(target.__file__).parent / "targets" / "eyeriss.toml").read_text("utf-8")
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_shipped_boards_load_with_a_source_for_each_constant(name: str) -> None:
     board = target.load(name)
     assert board.name == name
     assert board.title
     assert board.core
     assert board.ram > 0
+    assert board.chip is None
     assert board.stack + board.static_ram < board.ram
     assert 0 < board.code < board.flash
     assert board.runtime in target.RUNTIMES
@@ -32,7 +37,7 @@ def test_shipped_targets_load_with_a_source_for_each_constant(name: str) -> None
 
 
 def test_names_are_the_files() -> None:
-    known = ["hifive1", "hifive1_revb", "mimxrt1060_evk", "nrf52840", "rp2040", "stm32f405", "stm32f746"]
+    known = ["eyeriss", "hifive1", "hifive1_revb", "mimxrt1060_evk", "nrf52840", "rp2040", "stm32f405", "stm32f746"]
     assert target.names() == known
 
 
@@ -141,3 +146,36 @@ def test_a_board_may_change_its_runtime() -> None:
 def test_a_table_must_be_one() -> None:
     with pytest.raises(TargetError, match=r"\[power\] must be a table"):
         target.parse("power = 1\n" + GOOD[: GOOD.index("[power]")], "board")
+
+
+def test_the_accelerator_has_the_published_chips_sizes() -> None:
+    made = target.load("eyeriss")
+    assert (made.runtime, made.frequency, made.ram, made.flash) == ("row_stationary", 200e6, 2**30, 2**30)
+    assert (made.code, made.static_ram, made.stack, made.power, made.cycles) == (0, 0, 0, 0.0, {})
+    assert (made.operator_record, made.channel_record) == (225, 5)
+    assert made.chip is not None
+    assert (made.chip.rows, made.chip.columns, made.chip.word) == (12, 14, 16)
+    assert (made.chip.global_buffer, made.chip.filter_buffer) == (51200, 4096)  # words
+    assert (made.chip.filter_registers, made.chip.input_registers, made.chip.sum_registers) == (224, 12, 24)
+    energies = (made.chip.dram_access, made.chip.buffer_access, made.chip.array_access, made.chip.register_access)
+    assert energies == (200, 6, 2, 1)
+    assert made.chip.bandwidth == 480e6
+    assert len(made.sources) == 19
+    assert all(re.fullmatch(r"\S+ \S+: .{10,}", source, re.DOTALL) for source in made.sources.values())
+
+
+BAD_CHIPS = {
+    "a board's table": ("[energy]", "[power]", "unknown key 'power'"),
+    "no array": (EYERISS[EYERISS.index("[array]") : EYERISS.index("[energy]")], "", "the key 'array' is missing"),
+    "no rows": ("\nrows = ", "\nrow = ", r"\[array\]: unknown key 'row'.*mean 'rows'"),
+    "zero word": ("{ value = 16,", "{ value = 0,", "frequency, DRAM and all sizes of the array must be above 0"),
+    "wrong unit": ('unit = "MAC/word"', 'unit = "J"', "needs the unit 'MAC/word'"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_CHIPS)
+def test_bad_accelerators_are_told_where(case: str) -> None:
+    old, new, message = BAD_CHIPS[case]
+    assert old in EYERISS
+    with pytest.raises(TargetError, match=message):
+        target.parse(EYERISS.replace(old, new, 1), "chip")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bqsearch.datasets.base import Normalize
-from bqsearch.errors import DatasetError, ModelError
+from bqsearch.errors import DatasetError, ModelError, UnsupportedError
 from bqsearch.graph.flatbuffer import serialize
 from bqsearch.graph.ir import Graph, Op
 from bqsearch.hardware import target
@@ -19,8 +19,9 @@ from bqsearch.runtime import tflm
 from bqsearch.runtime.litert import Runner
 from bqsearch.search import prepare
 from bqsearch.search.prepare import Problem
+from bqsearch.search.spec import make_spec
 from decoding import need_tflm
-from networks import Builder, small_float_network, small_int8_network, small_uint8_network
+from networks import VALID, Builder, small_float_network, small_int8_network, small_uint8_network
 from search.problems import prepared, write_files
 
 Files = dict[str, str]
@@ -308,3 +309,19 @@ def test_an_int8_network_with_float_ends_is_no_converted_one(files: Files, tmp_p
     problem = prepared({**files, "model": str(tmp_path / "ends.tflite")}, target=board)
     assert problem.given is None
     assert problem.normalize == Normalize(mean=0.0, std=1.0)
+
+
+def test_what_an_accelerator_has_no_mapping_for_is_refused_before_the_search(files: Files, tmp_path: Path) -> None:
+    net = Builder("int8")
+    image = net.activation("image", (1, 16, 16, 1))
+    flat = net.reshape("flat", net.conv("net/large", image, 1, size=13, padding=VALID), (1, 16))
+    graph = net.build([image], [net.softmax("scores", net.dense("net/dense", flat, 10))])
+    (tmp_path / "large.tflite").write_bytes(serialize(graph))
+    labels = np.arange(240) % 10
+    arrays = {f"x_{part}": np.zeros((240, 16, 16, 1), np.uint8) for part in ("train", "test")}
+    data = with_data(files, tmp_path, **arrays, y_train=labels, y_test=labels)
+    stages: list[str] = []
+    spec = make_spec({**data, "model": str(tmp_path / "large.tflite"), "target": "eyeriss"})
+    with pytest.raises(UnsupportedError, match=r"large has no mapping onto Eyeriss .*: filters of 13x13"):
+        prepare.prepare(spec, stages.append)
+    assert stages[-1] == "mapping the layers onto the accelerator"

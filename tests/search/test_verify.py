@@ -139,6 +139,21 @@ def test_a_uint8_network_passes_as_int8(tmp_path: Path) -> None:
     assert point.passed
 
 
+def test_a_run_for_an_accelerator_passes(tmp_path: Path) -> None:
+    """It leaves no firmware; energy and latency are those of its accesses, and fall with the weights' bits."""
+    objectives = "accuracy,energy,latency"
+    run = finished(tmp_path / "run", "eyeriss", **write_files(tmp_path), objectives=objectives)
+    for point, told in zip(run.checked(), run.front["points"], strict=True):
+        assert point.passed
+        assert [check.name for check in point.checks] == CHECKS["hifive1"]
+        assert set(told["files"]) == {"plan", "model"}
+    baseline = run.front["baseline"]
+    least = min(run.front["points"], key=lambda p: p["energy_mj"])
+    assert 0 < least["energy_mj"] < baseline["energy_mj"]
+    assert 0 < least["latency_ms"] < baseline["latency_ms"]
+    assert run.front["limits"]["flash_bytes"] == run.front["limits"]["ram_bytes"] == 2**30
+
+
 def flip(path: Path, at: int) -> None:
     content = bytearray(path.read_bytes())
     content[at] ^= 1
