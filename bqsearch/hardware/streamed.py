@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
+from bqsearch.bank.layer import Option
 from bqsearch.compress import CompressedModel
 from bqsearch.graph.ir import Graph
 from bqsearch.graph.ops import Layer, layers, operator_names
 from bqsearch.hardware.footprint import Flash, Ram, constant_bytes
-from bqsearch.hardware.memory import Arenas, plan_arenas
+from bqsearch.hardware.memory import ArenaPlan, Arenas, plan_arenas
 from bqsearch.hardware.schedule import Schedule
-from bqsearch.hardware.scratch import decoder_bytes
+from bqsearch.hardware.scratch import aligned, decoder_bytes
 from bqsearch.hardware.target import Target
 
 
@@ -23,7 +24,8 @@ from bqsearch.hardware.target import Target
 class StreamedFootprint:
     """See `Footprint`.
 
-    Within its room, a network is executed with as few repeated decodes as can be; see `hardware.memory`.
+    In what weights in RAM leave of its room, a network is executed with as few repeated decodes as can be; see
+    `hardware.memory`.
 
     Attributes:
         graph: The uncompressed 8-bit network.
@@ -64,11 +66,12 @@ class StreamedFootprint:
     def ram(self, model: CompressedModel) -> Ram:
         """Bytes of RAM."""
         tables = _tables(model)
-        plan = self.arenas.within(self._arena_room, tables)
+        plan = self._plan(model)
         arena, peak = plan.with_tables(tables)
         return Ram(
             activations=plan.nbytes,
             decode_buffer=arena - plan.nbytes,
+            weights=_all_resident_bytes(model),
             stack=self.target.stack,
             static=self.target.static_ram,
             peak=self._names[peak],
@@ -76,12 +79,11 @@ class StreamedFootprint:
 
     def schedule(self, model: CompressedModel) -> Schedule:
         """What the runtime executes, and where all of it lies."""
-        tables = _tables(model)
-        return self.arenas.within(self._arena_room, tables).schedule(tables)
+        return self._plan(model).schedule(_tables(model))
 
     def decodes(self, model: CompressedModel) -> Mapping[int, int]:
         """For each operator how often its weights are decoded in an inference."""
-        return self.arenas.within(self._arena_room, _tables(model)).decodes
+        return self._plan(model).decodes
 
     def stored(self, coding: str, stream_bytes: int, table_bytes: int) -> int:
         """Stream and table; the record of an operator does not grow with them."""
@@ -97,6 +99,10 @@ class StreamedFootprint:
     def arenas(self) -> Arenas:
         """The network's schedules."""
         return plan_arenas(self.graph, self._arena_room)
+
+    def _plan(self, model: CompressedModel) -> ArenaPlan:
+        """Of the arena, in what the weights in RAM leave of the room."""
+        return self.arenas.within(max(self._arena_room - _all_resident_bytes(model), 0), _tables(model))
 
     @property
     def _arena_room(self) -> int:
@@ -122,3 +128,12 @@ def _tables(model: CompressedModel) -> dict[int, int]:
     return {
         entry.layer.op: decoder_bytes(entry.option.choice.coding, entry.option.table_bytes) for entry in model.layers
     }
+
+
+def resident_bytes(option: Option) -> int:
+    """Bytes of RAM that a layer's weights take there: stream and table each begin at a multiple of the alignment."""
+    return aligned(option.stream_bytes) + aligned(option.table_bytes)
+
+
+def _all_resident_bytes(model: CompressedModel) -> int:
+    return sum(resident_bytes(entry.option) for entry in model.layers if entry.resident)

@@ -178,6 +178,7 @@ class Container:
     Attributes:
         name: The runtime's.
         codings: That it has.
+        placements: Where they may lie while the network runs, of `bqsearch.plan.PLACEMENTS`.
         by_channel: Whether streams go output channel by output channel; else as the tensor lies in memory.
         sizes: Exact bytes of all that a tally counts.
         encode: From symbols and a coding to what lies in flash: exactly the bytes that `sizes` says of their tally.
@@ -186,6 +187,7 @@ class Container:
 
     name: str
     codings: tuple[str, ...]
+    placements: tuple[str, ...]
     by_channel: bool
     sizes: Callable[[Tally], Sizes]
     encode: Callable[[Symbols, str], Coded]

@@ -293,5 +293,11 @@ _DECODERS: Mapping[str, Callable[[Coded, bytes, bytes], Bytes]] = {
 }
 
 DECODE_OPERATOR = Container(
-    name="tflm", codings=tuple(_ENCODERS), by_channel=False, sizes=sizes, encode=encode, decode=decode
+    name="tflm",
+    codings=tuple(_ENCODERS),
+    placements=("flash",),
+    by_channel=False,
+    sizes=sizes,
+    encode=encode,
+    decode=decode,
 )

@@ -146,5 +146,11 @@ _DECODERS: Mapping[str, Callable[[Coded], Bytes]] = {
 }
 
 STREAMS = Container(
-    name="bqsearch", codings=tuple(_ENCODERS), by_channel=True, sizes=sizes, encode=encode, decode=decode
+    name="bqsearch",
+    codings=tuple(_ENCODERS),
+    placements=("flash", "ram"),
+    by_channel=True,
+    sizes=sizes,
+    encode=encode,
+    decode=decode,
 )

@@ -342,6 +342,7 @@ def test_bins_that_a_choice_halves_itself(pruned: bool) -> None:
         ("kmeans-200-raw", "layer 'stem': kmeans has 2 to 128 levels, not 200"),
         ("keep-16-raw", "layer 'stem': keep has 256 to 256 levels, not 16"),
         ("kmeans-4-sparse", "layer 'stem': unknown coding 'sparse'; known: huffman, mask, packed, raw"),
+        ("kmeans-4-packed-ram", "layer 'stem': unknown placement 'ram'; known: flash"),
         ("binquant-5-raw-halves9", "cannot halve bin 9 of 4"),
     ],
 )
@@ -493,3 +494,13 @@ def test_pruning_makes_layers_smaller_at_the_same_levels() -> None:
         whole = Choice(scheme=scheme, levels=8, coding="huffman")
         pruned = replace(whole, prune=hard, coding="sparse")
         assert entry.option(pruned).nbytes < 0.6 * entry.option(whole).nbytes
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_where_weights_lie_changes_nothing_else(method: str) -> None:
+    entry = bank_of("int8 per channel", "bqsearch", METHODS[method], RULE["int8 per channel"]).by_name["stem"]
+    flash, ram = (entry.option(Choice.parse(f"kmeans-4-packed{end}")) for end in ("", "-ram"))
+    assert ram.choice == replace(flash.choice, placement="ram")
+    assert np.array_equal(ram.codes, flash.codes)
+    assert (ram.nbytes, ram.table_bytes, ram.distortion) == (flash.nbytes, flash.table_bytes, flash.distortion)
+    assert entry.table_bytes(ram.choice) == ram.table_bytes

@@ -87,3 +87,10 @@ def test_any_archive_of_such_images_will_do(tmp_path: Path) -> None:
     np.savez(tmp_path / "mine.npz", x_train=images, y_train=labels)
     turned = FEATURES["profiles"].of(npz.load(tmp_path / "mine.npz", 0, None, labels=True))
     assert [split.x.shape for split in turned.splits] == [(20, 64)] * 3
+
+
+@pytest.mark.parametrize("corner", [(0, 0), (0, 6), (6, 0), (6, 6)])
+def test_the_shortest_diagonals_are_a_pixel_in_a_corner(corner: tuple[int, int]) -> None:
+    image = np.zeros((1, 28, 28), np.uint8)
+    image[0, corner[0], corner[1]] = 200
+    assert profiles(image)[0, :4].tolist() == [200.0] * 4
