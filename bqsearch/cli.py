@@ -42,9 +42,19 @@ Data = Annotated[
         metavar="NAME|PATH",
     ),
 ]
+Features = Annotated[
+    str | None,
+    _option(
+        "Turn images of 28x28 pixels into features first: profiles.",
+        default="the built-in model's own, or none",
+        metavar="NAME",
+    ),
+]
 Normalize = Annotated[
     str | None,
-    _option("The model's real input is (pixel - MEAN) / STD.", default="pixels as they are", metavar="MEAN,STD"),
+    _option(
+        "The model's real input is (pixel or feature - MEAN) / STD.", default="pixels as they are", metavar="MEAN,STD"
+    ),
 ]
 Classes = Annotated[
     str | None,
@@ -166,6 +176,7 @@ def run(
     context: typer.Context,
     model: Model = None,
     data: Data = None,
+    features: Features = None,
     normalize: Normalize = None,
     classes: Classes = None,
     target: Target = None,
@@ -304,6 +315,7 @@ def ui(
 @app.command()
 def train(
     model: Annotated[str, typer.Argument(help="Built-in model.", metavar="NAME")],
+    data: Data = None,
     out: Annotated[Path | None, _option("File to write.", default="NAME.tflite", metavar="FILE")] = None,
     epochs: Annotated[
         int | None, _option("Passes over the training split.", default="the recipe's", metavar="COUNT")
@@ -318,7 +330,7 @@ def train(
         from bqsearch import session
         from bqsearch.report.progress import View
 
-        session.train(model, out or Path(f"{model}.tflite"), {"epochs": epochs, "seed": seed}, View())
+        session.train(model, data, out or Path(f"{model}.tflite"), {"epochs": epochs, "seed": seed}, View())
 
 
 @contextmanager

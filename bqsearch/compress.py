@@ -44,6 +44,11 @@ class CompressedLayer:
         return self.entry.container
 
     @property
+    def resident(self) -> bool:
+        """Whether its stored weights lie in RAM while the network runs."""
+        return self.option.choice.placement == "ram"
+
+    @property
     def weights(self) -> Codes:
         """The weights that the runtime computes with, in the original's shape and dtype."""
         weights = self.entry.weights
@@ -73,6 +78,11 @@ class CompressedModel:
     def by_op(self) -> Mapping[int, CompressedLayer]:
         """Layers by the index of their operator."""
         return {entry.layer.op: entry for entry in self.layers}
+
+    @property
+    def resident(self) -> frozenset[int]:
+        """The operators whose weights lie in RAM."""
+        return frozenset(entry.layer.op for entry in self.layers if entry.resident)
 
     @cached_property
     def constants(self) -> Mapping[int, Array]:

@@ -12,11 +12,13 @@ from bqsearch.errors import PlanError
 
 CODINGS = ("raw", "packed", "huffman", "mask", "sparse")
 RULES = {"std": 1000, "percentile": 99, "saliency": 99}  # of pruning, with the largest amount
-FORMAT = 2
+PLACEMENTS = ("flash", "ram")
+FORMAT = 3
 
 _CHOICE = re.compile(
     r"(?P<scheme>[a-z][a-z0-9_]*)-(?P<levels>\d{1,3})-(?P<coding>[a-z]+)"
     r"(?:-(?P<rule>std|percentile|saliency)(?P<amount>\d{1,4}))?(?:-halves(?P<halves>\d{1,3}(?:\.\d{1,3})*))?"
+    r"(?P<ram>-ram)?"
 )
 
 
@@ -56,6 +58,8 @@ class Choice:
         prune: What is pruned first; None for nothing.
         halves: For `binquant`: the bins that were halved after the start, in order; empty for those that the scheme
             picks itself.
+        placement: Where the stored weights lie while the network runs: `"flash"`, or `"ram"`, to which they are copied
+            at the start.
     """
 
     scheme: str
@@ -63,10 +67,13 @@ class Choice:
     coding: str
     prune: Prune | None = None
     halves: tuple[int, ...] = ()
+    placement: str = "flash"
 
     def __post_init__(self) -> None:
         if self.coding not in CODINGS:
             raise PlanError(f"unknown coding {self.coding!r}; known: {', '.join(CODINGS)}")
+        if self.placement not in PLACEMENTS:
+            raise PlanError(f"unknown placement {self.placement!r}; known: {', '.join(PLACEMENTS)}")
         if not re.fullmatch(r"[a-z][a-z0-9_]*", self.scheme) or not 2 <= self.levels <= 256:
             raise PlanError(f"a choice needs a scheme's name and 2 to 256 levels, not {self.scheme!r}, {self.levels}")
         if self.scheme == "keep" and self.prune is not None:
@@ -77,11 +84,12 @@ class Choice:
     def __str__(self) -> str:
         pruned = "" if self.prune is None else f"-{self.prune}"
         halved = "-halves" + ".".join(map(str, self.halves)) if self.halves else ""
-        return f"{self.scheme}-{self.levels}-{self.coding}{pruned}{halved}"
+        resident = "-ram" if self.placement == "ram" else ""
+        return f"{self.scheme}-{self.levels}-{self.coding}{pruned}{halved}{resident}"
 
     @classmethod
     def parse(cls, text: str) -> "Choice":
-        """The choice that prints as `text`, `"kmeans-16-huffman"` or `"kmeans-16-sparse-saliency50"`."""
+        """The choice that prints as `text`, `"kmeans-16-huffman"` or `"kmeans-16-sparse-saliency50-ram"`."""
         match = _CHOICE.fullmatch(text)
         if match is None:
             raise PlanError(f"a choice reads SCHEME-LEVELS-CODING, as in 'kmeans-16-huffman', not {text!r}")
@@ -91,6 +99,7 @@ class Choice:
             coding=match["coding"],
             prune=None if match["rule"] is None else Prune(rule=match["rule"], amount=int(match["amount"])),
             halves=() if match["halves"] is None else tuple(map(int, match["halves"].split("."))),
+            placement="flash" if match["ram"] is None else "ram",
         )
 
 

@@ -188,11 +188,12 @@ def read_front(path: Path) -> dict[str, Any]:
     return described
 
 
-def train(name: str, out: Path, choices: Mapping[str, int | None], view: View) -> None:
+def train(name: str, data: str | None, out: Path, choices: Mapping[str, int | None], view: View) -> None:
     """Train a built-in model again, and say what it reaches.
 
     Args:
         name: Registry name.
+        data: Name or path of what it is trained on; None for its own set.
         out: The .tflite file to write.
         choices: Fields of the recipe that are to differ; None leaves one as it is.
         view: What to show.
@@ -203,10 +204,13 @@ def train(name: str, out: Path, choices: Mapping[str, int | None], view: View) -
         raise OutputError(f"{out} exists and is not overwritten: choose another --out")
     with disk_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
+    loaded = prepare.training_data(zoo, data)
+    split = loaded.train
+    assert split.y is not None
     with view.epochs(recipe.epochs) as on_epoch:
-        content = zoo.train(recipe, on_epoch)
+        content = zoo.train(recipe, split.x, split.y, on_epoch)
     write_bytes(out, content)
-    right, count = prepare.float_score(out, zoo)
+    right, count = prepare.float_score(out, loaded)
     low, high = wilson_interval(right, count)
     view.out.print(
         f"wrote {out} ({len(content):,} B): {100 * right / count:.2f} % of the search split's {count} inputs "
@@ -235,6 +239,7 @@ def _params(problem: Problem) -> dict[str, Any]:
         "error_compensation",
         "equalization",
         "calibration",
+        "features",
         "normalize",
     )
     limits = {"max_flash": problem.max_flash, "max_ram": problem.max_ram, "data": problem.data.name}

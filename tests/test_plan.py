@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bqsearch.errors import PlanError
-from bqsearch.plan import CODINGS, RULES, Choice, Method, Plan, Prune
+from bqsearch.plan import CODINGS, PLACEMENTS, RULES, Choice, Method, Plan, Prune
 
 PRUNES = st.sampled_from(sorted(RULES)).flatmap(
     lambda rule: st.builds(Prune, rule=st.just(rule), amount=st.integers(1, RULES[rule]))
@@ -20,6 +20,7 @@ CHOICES = st.builds(
     levels=st.integers(2, 256),
     coding=st.sampled_from(CODINGS),
     prune=st.none() | PRUNES,
+    placement=st.sampled_from(PLACEMENTS),
 )
 HALVED = st.lists(st.integers(0, 123), min_size=1, max_size=124).flatmap(
     lambda halves: st.builds(
@@ -29,6 +30,7 @@ HALVED = st.lists(st.integers(0, 123), min_size=1, max_size=124).flatmap(
         coding=st.sampled_from(CODINGS),
         prune=st.none() | PRUNES,
         halves=st.just(tuple(halves)),
+        placement=st.sampled_from(PLACEMENTS),
     )
 )
 METHODS = st.builds(Method, **{f.name: st.booleans() for f in fields(Method)})
@@ -75,9 +77,21 @@ def test_a_choice_prints_as_scheme_levels_and_coding() -> None:
             Choice(scheme="binquant", levels=5, coding="raw", prune=Prune(rule="percentile", amount=99), halves=(3,)),
             "binquant-5-raw-percentile99-halves3",
         ),
+        (Choice(scheme="log2", levels=7, coding="packed", placement="ram"), "log2-7-packed-ram"),
+        (
+            Choice(
+                scheme="binquant",
+                levels=5,
+                coding="raw",
+                prune=Prune(rule="std", amount=50),
+                halves=(3,),
+                placement="ram",
+            ),
+            "binquant-5-raw-std50-halves3-ram",
+        ),
     ],
 )
-def test_a_choice_prints_what_is_pruned_and_halved_behind_it(choice: Choice, text: str) -> None:
+def test_a_choice_prints_what_is_pruned_and_halved_and_where_it_lies_behind_it(choice: Choice, text: str) -> None:
     assert str(choice) == text
     assert Choice.parse(text) == choice
 
@@ -103,23 +117,27 @@ def test_equal_plans_and_only_they_share_a_hash(left: Plan, right: Plan) -> None
 
 
 def test_the_hash_stays_what_it_is() -> None:
-    assert PLAN.hash == "8fe924f91f113ee91d68e7ca200ceacaaf875a8a5d2dd337f259510f451a6cca"
+    assert PLAN.hash == "6944afca182cdc1b50506ee5a8e27e457a8595c711159d1b882c458b37a006c1"
 
 
 def test_what_changes_the_hash() -> None:
     stem = PLAN.choices["stem"]
-    stems = [replace(stem, levels=17), replace(stem, prune=Prune(rule="std", amount=50))]
+    stems = [
+        replace(stem, levels=17),
+        replace(stem, prune=Prune(rule="std", amount=50)),
+        replace(stem, placement="ram"),
+    ]
     stems += [Choice(scheme="binquant", levels=5, coding="raw", halves=halves) for halves in ((), (0,), (3,))]
     others = [replace(PLAN, choices={**PLAN.choices, "stem": choice}) for choice in stems]
     methods = [replace(PLAN, method=replace(PLAN.method, **{f.name: False})) for f in fields(Method)]
     renamed = replace(PLAN, choices=dict(zip(["stem", "head"], PLAN.choices.values(), strict=True)))
     plans = [PLAN, renamed, *others, *methods, replace(PLAN, successive=True)]
-    assert len({plan.hash for plan in plans}) == len(plans) == 11
+    assert len({plan.hash for plan in plans}) == len(plans) == 12
 
 
 def test_json_is_what_files_hold() -> None:
     assert PLAN.to_json() == {
-        "format": 2,
+        "format": 3,
         "method": {"bias_correction": True, "activation_weighting": True, "error_compensation": True},
         "successive": False,
         "layers": {"stem": "kmeans-16-huffman", "dense": "keep-256-raw"},
@@ -127,7 +145,7 @@ def test_json_is_what_files_hold() -> None:
     stem = Choice.parse("binquant-6-sparse-std50-halves1.3")
     other = Plan(choices={"stem": stem}, method=Method(activation_weighting=False), successive=True)
     assert other.to_json() == {
-        "format": 2,
+        "format": 3,
         "method": {"bias_correction": True, "activation_weighting": False, "error_compensation": True},
         "successive": True,
         "layers": {"stem": "binquant-6-sparse-std50-halves1.3"},
@@ -154,6 +172,12 @@ def test_all_of_the_method_is_on_unless_said_otherwise() -> None:
         *["kmeans-16-raw-std5.5", "kmeans-16-raw-std50%", "kmeans-16-raw-std50-std50", "kmeans-16-raw-std12345"],
         *["binquant-5-raw-halves", "binquant-5-raw-halves1.", "binquant-6-raw-halves1..2", "binquant-5-raw-halves-1"],
         *["binquant-5-raw-halves1-std50", "binquant-5-raw-halves1,2", "binquant-5-raw-halves1234"],
+        *[
+            "kmeans-16-raw-ram-std50",
+            "kmeans-16-raw-ram-ram",
+            "kmeans-16-raw-flash",
+            "kmeans-16-raw-RAM",
+        ],
     ],
 )
 def test_a_malformed_choice_is_refused(text: str) -> None:
@@ -170,6 +194,11 @@ def test_levels_out_of_range_are_refused(levels: int) -> None:
 def test_an_unknown_coding_is_refused_and_the_known_ones_listed() -> None:
     with pytest.raises(PlanError, match="unknown coding 'zip'; known: raw, packed, huffman, mask, sparse"):
         Choice.parse("kmeans-16-zip")
+
+
+def test_an_unknown_placement_is_refused_and_the_known_ones_listed() -> None:
+    with pytest.raises(PlanError, match="unknown placement 'cache'; known: flash, ram"):
+        replace(PLAN.choices["stem"], placement="cache")
 
 
 def test_an_unknown_rule_of_pruning_is_refused_and_the_known_ones_listed() -> None:
@@ -222,10 +251,10 @@ GOOD = PLAN.to_json()
         ([], "found 'list'"),
         ("plan", "found 'str'"),
         ({}, "found None"),
-        ({**GOOD, "format": 1}, "found 1"),
-        ({**GOOD, "format": 3}, "found 3"),
-        ({**GOOD, "format": 2.0}, "found 2.0"),
-        ({**GOOD, "format": "2"}, "found '2'"),
+        ({**GOOD, "format": 2}, "found 2"),
+        ({**GOOD, "format": 4}, "found 4"),
+        ({**GOOD, "format": 3.0}, "found 3.0"),
+        ({**GOOD, "format": "3"}, "found '3'"),
         ({**GOOD, "layers": None}, 'a plan\'s "layers" is an object'),
         ({**GOOD, "layers": ["keep-256-raw"]}, 'a plan\'s "layers" is an object'),
         ({**GOOD, "layers": {"stem": 16}}, 'a plan\'s "layers" is an object'),

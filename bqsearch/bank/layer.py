@@ -80,7 +80,7 @@ class _Memory:
 
     rows: dict[tuple[str, Prune | None], SchemeRows] = field(default_factory=dict)
     masks: dict[Prune, Array] = field(default_factory=dict)
-    weighed: dict[Choice, _Weighed] = field(default_factory=dict)  # by the choice in raw
+    weighed: dict[Choice, _Weighed] = field(default_factory=dict)  # by the choice in raw, in flash
     offers: list[tuple[Choice, int, float]] | None = None
     factor: Factor | None = None
 
@@ -258,6 +258,9 @@ class LayerBank:
             )
         if choice.coding not in self.codings:
             raise PlanError(f"layer {self.layer.name!r}: {UnknownNameError('coding', choice.coding, self.codings)}")
+        if choice.placement not in self.container.placements:
+            known = self.container.placements
+            raise PlanError(f"layer {self.layer.name!r}: {UnknownNameError('placement', choice.placement, known)}")
         return own, own.levels.index(choice.levels)
 
     def _option(self, choice: Choice, weighed: _Weighed) -> Option:
@@ -275,7 +278,7 @@ class LayerBank:
         )
 
     def _weighed(self, choices: Sequence[Choice]) -> list[_Weighed]:
-        memory, bare = self._memory.weighed, [replace(choice, coding="raw") for choice in choices]
+        memory, bare = self._memory.weighed, [replace(c, coding="raw", placement="flash") for c in choices]
         missing = [choice for choice in dict.fromkeys(bare) if choice not in memory]
         memory.update((choice, self._as_map(choice)) for choice in missing if self._is_map(choice))
         others = [choice for choice in missing if not self._is_map(choice)]

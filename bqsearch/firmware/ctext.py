@@ -13,10 +13,19 @@ def initializer(fields: Fields) -> str:
     return "{" + ", ".join(f".{name} = {_value(value)}" for name, value in fields.items()) + "}"
 
 
-def array(kind: str, name: str, values: Iterable[object], attribute: str = "") -> str:
+def array(kind: str, name: str, values: Iterable[object]) -> str:
     """The definition of a constant array; one without elements has one of 0, as C has no empty ones."""
+    return _array(f"static const {kind} {name}", "", values)
+
+
+def array_in_ram(kind: str, name: str, values: Iterable[object], alignment: int) -> str:
+    """The definition of an array with the attribute `BQ_RAM`: not a constant, whose section clang makes read-only."""
+    return _array(f"static _Alignas({alignment}) {kind} {name}", " BQ_RAM", values)
+
+
+def _array(declared: str, attribute: str, values: Iterable[object]) -> str:
     items = [_value(value) for value in values] or ["0"]
-    head = f"static const {kind} {name}[{len(items)}]{' ' + attribute if attribute else ''} = {{"
+    head = f"{declared}[{len(items)}]{attribute} = {{"
     return "\n".join([head, *_lines(items), "};"])
 
 

@@ -1,8 +1,8 @@
 """CompressedModel + schedule -> model.c and model.h, which with the runtime's sources are the whole network in C.
 
 model.c holds a record for each step, whose first field is its kernel, so that only kernels in use are linked. The
-arrays of weights can be told to lie in RAM: they have the attribute `BQ_RAM`, and the start-up code copies them with
-all other initialized data.
+arrays of weights that the plan places in RAM have the attribute `BQ_RAM`, and the start-up code copies them with all
+other initialized data.
 """
 
 from collections.abc import Collection, Mapping
@@ -32,25 +32,27 @@ class ModelSource:
     source: str
 
 
-def emit(model: CompressedModel, schedule: Schedule, in_ram: Collection[int] = ()) -> ModelSource:
+def emit(model: CompressedModel, schedule: Schedule) -> ModelSource:
     """The C text of a compressed network.
 
     Args:
         model: The network.
         schedule: How it is executed, and where.
-        in_ram: Operators whose weights, tables included, lie in RAM.
 
     Raises:
         UnsupportedError: The C runtime has no kernel for an operator, or not for what it is asked to do.
     """
     coded = {entry.layer.op: entry.coded for entry in model.layers}
-    return emit_graph(model.decoded(), coded, schedule, in_ram)
+    return emit_graph(model.decoded(), coded, schedule, model.resident)
 
 
 def emit_graph(
     graph: Graph, coded: Mapping[int, Coded], schedule: Schedule, in_ram: Collection[int] = ()
 ) -> ModelSource:
-    """`emit`, for a graph with the weights that `coded`, by operator, decodes to; others are raw."""
+    """`emit`, for a graph with the weights that `coded`, by operator, decodes to; others are raw.
+
+    The weights of the operators `in_ram` lie in RAM, tables included.
+    """
     if len(graph.inputs) != 1 or len(graph.outputs) != 1:
         raise UnsupportedError("the C runtime runs networks with one input and one output")
     records = records_of(graph, coded, schedule, frozenset(in_ram))

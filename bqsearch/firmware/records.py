@@ -14,7 +14,7 @@ from bqsearch.firmware.maps import MAPPED, rescaled, table_of
 from bqsearch.firmware.quantized import activation_range, code_range, scale_of, zero_of
 from bqsearch.graph.ir import Graph, Op, Tensor
 from bqsearch.graph.ops import SUPPORTED, source
-from bqsearch.hardware.schedule import Schedule, Step
+from bqsearch.hardware.schedule import ALIGNMENT, Schedule, Step
 from bqsearch.hardware.scratch import DENSE_BLOCK, aligned, carried_rows, decoder_bytes
 from bqsearch.packing.container import Coded
 from bqsearch.types import Shape
@@ -266,11 +266,10 @@ def _layer(network: _Network, layer: FirmwareLayer) -> tuple[dict[str, object], 
     """The fields of a `bq_layer`, and its arrays."""
     layer.check()
     index, coded = layer.layer.op, layer.coded
-    attribute = "BQ_RAM" if index in network.in_ram else ""
     low, high = layer.limits
+    stored = {f"weights_{index}": coded.stream, **({f"table_{index}": coded.table} if coded.table else {})}
     arrays = [
-        ctext.array("uint8_t", f"weights_{index}", coded.stream, attribute),
-        *([ctext.array("uint8_t", f"table_{index}", coded.table, attribute)] if coded.table else []),
+        *(_stored(name, content, index in network.in_ram) for name, content in stored.items()),
         ctext.array("int32_t", f"bias_{index}", layer.bias.tolist()),
         ctext.array("int32_t", f"multiplier_{index}", [multiplier for multiplier, _ in layer.multipliers]),
         ctext.array("int8_t", f"shift_{index}", [shift for _, shift in layer.multipliers]),
@@ -300,6 +299,12 @@ def _layer(network: _Network, layer: FirmwareLayer) -> tuple[dict[str, object], 
         "per_channel": int(len(layer.multipliers) > 1),
     }
     return fields, tuple(arrays)
+
+
+def _stored(name: str, content: bytes, in_ram: bool) -> str:
+    if in_ram:
+        return ctext.array_in_ram("uint8_t", name, content, ALIGNMENT)
+    return ctext.array("uint8_t", name, content)
 
 
 def _shape(op: Op, read: Shape, filters: Shape, output: Shape) -> dict[str, object]:

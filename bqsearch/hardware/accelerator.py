@@ -197,7 +197,7 @@ class DramFootprint:
     def ram(self, model: CompressedModel) -> Ram:
         """Bytes of DRAM for activations; the same for every plan."""
         del model
-        return Ram(activations=self.activations, decode_buffer=0, stack=0, static=0, peak=self._peak)
+        return Ram(activations=self.activations, decode_buffer=0, weights=0, stack=0, static=0, peak=self._peak)
 
     def decodes(self, model: CompressedModel) -> Mapping[int, int]:
         """For each operator on the array how often its weights are fetched in an inference."""

@@ -7,10 +7,12 @@ the work:
         + weights * decode_<coding> + bytes of weights, biases and channel records * flash_read
 
 with a layer's weights, biases and channel records fetched from flash as often as its schedule decodes them: once an
-inference, or once for each strip. TensorFlow Lite Micro reads raw weights in place, and the cost of a MAC covers it.
-On an accelerator time and energy follow from what its mappings move; see `hardware.accelerator`.
+inference, or once for each strip. Weights that lie in RAM are not fetched: the cost of decoding has their loads in it.
+TensorFlow Lite Micro reads raw weights in place, and the cost of a MAC covers it. On an accelerator time and energy
+follow from what its mappings move; see `hardware.accelerator`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -70,6 +72,11 @@ class CostModel:
         decodes = self.footprint.decodes(model)
         return self._fixed_cycles + sum(self._layer_cycles(entry, decodes[entry.layer.op]) for entry in model.layers)
 
+    def fetching(self, model: CompressedModel) -> Mapping[int, float]:
+        """For each operator with weights the cycles of an inference that fetching them from flash takes, or would."""
+        decodes = self.footprint.decodes(model)
+        return {op: decodes[op] * self._fetch_cycles(entry) for op, entry in model.by_op.items()}
+
     def latency(self, model: CompressedModel) -> float:
         """Seconds of one inference."""
         return self.cycles(model) / self.target.frequency
@@ -102,5 +109,9 @@ class CostModel:
         weights = 0.0
         if self.target.runtime != "tflm" or entry.option.choice.coding != "raw":  # there the cost of a MAC has it in it
             decode = per[f"decode_{entry.option.choice.coding}"]
-            weights = layer.size * decode + entry.option.nbytes * per["flash_read"]
+            weights = layer.size * decode + (0 if entry.resident else self._fetch_cycles(entry))
         return decodes * (weights + records * per["flash_read"])
+
+    def _fetch_cycles(self, entry: CompressedLayer) -> float:
+        """Of a layer's weights and tables, once."""
+        return entry.option.nbytes * self.target.cycles["flash_read"]

@@ -14,8 +14,8 @@ class Flash:
     """Bytes of flash.
 
     Attributes:
-        weights: Coded weights of all layers.
-        tables: Their codebooks and codeword counts.
+        weights: Coded weights of all layers; those that lie in RAM are copied there from here.
+        tables: Their codebooks and codeword counts, likewise.
         biases: int32 biases, and constants of operators without weights.
         requantization: Multipliers and shifts of the output channels.
         records: Descriptions of the operators.
@@ -42,6 +42,7 @@ class Ram:
     Attributes:
         activations: Arena that the network takes with all weights raw.
         decode_buffer: What coded weights add to it.
+        weights: Coded weights that lie in RAM, tables included.
         stack: Kept free for the stack.
         static: The runtime's own variables.
         peak: Name of the operator that sets the arena's size.
@@ -49,6 +50,7 @@ class Ram:
 
     activations: int
     decode_buffer: int
+    weights: int
     stack: int
     static: int
     peak: str
@@ -56,7 +58,7 @@ class Ram:
     @property
     def total(self) -> int:
         """All of it."""
-        return self.activations + self.decode_buffer + self.stack + self.static
+        return self.activations + self.decode_buffer + self.weights + self.stack + self.static
 
 
 class Footprint(Protocol):

@@ -157,6 +157,7 @@ class MicroFootprint:
         return Ram(
             activations=self.activations,
             decode_buffer=arena.plan.head - self.activations,
+            weights=0,
             stack=self.target.stack,
             static=self.target.static_ram + arena.nbytes - arena.plan.head,
             peak=self._peak(arena.plan, kinds),

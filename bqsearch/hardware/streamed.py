@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
+from bqsearch.bank.layer import Option
 from bqsearch.compress import CompressedModel
 from bqsearch.graph.ir import Graph
 from bqsearch.graph.ops import Layer, layers, operator_names
 from bqsearch.hardware.footprint import Flash, Ram, constant_bytes
 from bqsearch.hardware.memory import ArenaPlan, Arenas, plan_arenas
 from bqsearch.hardware.schedule import Schedule
-from bqsearch.hardware.scratch import decoder_bytes
+from bqsearch.hardware.scratch import aligned, decoder_bytes
 from bqsearch.hardware.target import Target
 
 
@@ -23,7 +24,8 @@ from bqsearch.hardware.target import Target
 class StreamedFootprint:
     """See `Footprint`.
 
-    Within its room, a network is executed with as few repeated decodes as can be; see `hardware.memory`.
+    In what weights in RAM leave of its room, a network is executed with as few repeated decodes as can be; see
+    `hardware.memory`.
 
     Attributes:
         graph: The uncompressed 8-bit network.
@@ -44,7 +46,7 @@ class StreamedFootprint:
     @property
     def activations(self) -> int:
         """Arena of the uncompressed network, bytes: activations, and what decoding without codebooks needs."""
-        return self._plan({}).nbytes
+        return self._plan({}, 0).nbytes
 
     @property
     def lower_bound(self) -> int:
@@ -66,11 +68,12 @@ class StreamedFootprint:
     def ram(self, model: CompressedModel) -> Ram:
         """Bytes of RAM."""
         tables = _tables(model)
-        plan = self._plan(tables)
+        plan = self._plan_of(model)
         arena, peak = plan.with_tables(tables)
         return Ram(
             activations=plan.nbytes,
             decode_buffer=arena - plan.nbytes,
+            weights=_all_resident_bytes(model),
             stack=self.target.stack,
             static=self.target.static_ram,
             peak=self._names[peak],
@@ -78,12 +81,11 @@ class StreamedFootprint:
 
     def schedule(self, model: CompressedModel) -> Schedule:
         """What the runtime executes, and where all of it lies."""
-        tables = _tables(model)
-        return self._plan(tables).schedule(tables)
+        return self._plan_of(model).schedule(_tables(model))
 
     def decodes(self, model: CompressedModel) -> Mapping[int, int]:
         """For each operator how often its weights are decoded in an inference."""
-        return self._plan(_tables(model)).decodes
+        return self._plan_of(model).decodes
 
     def stored(self, coding: str, stream_bytes: int, table_bytes: int) -> int:
         """Stream and table; the record of an operator does not grow with them."""
@@ -100,15 +102,22 @@ class StreamedFootprint:
         """The network's schedules."""
         return plan_arenas(self.graph, self._arena_room)
 
-    def _plan(self, tables: Mapping[int, int]) -> ArenaPlan:
-        """The smallest of the plans that repeat little, or what the room asks for if that one does not keep to it."""
+    def _plan_of(self, model: CompressedModel) -> ArenaPlan:
+        return self._plan(_tables(model), _all_resident_bytes(model))
+
+    def _plan(self, tables: Mapping[int, int], resident: int) -> ArenaPlan:
+        """The smallest of the plans that repeat little, or what the room asks for if that one does not keep to it.
+
+        The room is what `resident` bytes of weights in RAM leave.
+        """
+        room = max(self._arena_room - resident, 0)
         most = self.thrift * sum(layer.size for layer in layers(self.graph))
         modest = [plan for plan in self.arenas.plans if plan.repeated <= most]
         if self.thrift and modest:
             smallest = min(modest, key=lambda plan: plan.with_tables(tables)[0])
-            if smallest.with_tables(tables)[0] <= self._arena_room:
+            if smallest.with_tables(tables)[0] <= room:
                 return smallest
-        return self.arenas.within(self._arena_room, tables)
+        return self.arenas.within(room, tables)
 
     @property
     def _arena_room(self) -> int:
@@ -134,3 +143,12 @@ def _tables(model: CompressedModel) -> dict[int, int]:
     return {
         entry.layer.op: decoder_bytes(entry.option.choice.coding, entry.option.table_bytes) for entry in model.layers
     }
+
+
+def resident_bytes(option: Option) -> int:
+    """Bytes of RAM that a layer's weights take there: stream and table each begin at a multiple of the alignment."""
+    return aligned(option.stream_bytes) + aligned(option.table_bytes)
+
+
+def _all_resident_bytes(model: CompressedModel) -> int:
+    return sum(resident_bytes(entry.option) for entry in model.layers if entry.resident)

@@ -176,6 +176,7 @@ class Container:
     Attributes:
         name: The runtime's.
         codings: That it has.
+        placements: Where they may lie while the network runs, of `bqsearch.plan.PLACEMENTS`.
         by_channel: Whether streams go output channel by output channel; else as the tensor lies in memory.
         sizes: Exact bytes of all that a tally counts.
         refusal: Why a coding cannot hold the one tensor of a tally that `sizes` says it cannot, and the cure.
@@ -185,6 +186,7 @@ class Container:
 
     name: str
     codings: tuple[str, ...]
+    placements: tuple[str, ...]
     by_channel: bool
     sizes: Callable[[Tally], Sizes]
     refusal: Callable[[Tally, str], str]

@@ -1,6 +1,7 @@
 """The containers of all runtimes."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from bqsearch.packing.container import Container
 from bqsearch.packing.decode_op import DECODE_OPERATOR
@@ -8,5 +9,5 @@ from bqsearch.packing.streams import STREAMS
 
 CONTAINERS: Mapping[str, Container] = {
     **{container.name: container for container in (STREAMS, DECODE_OPERATOR)},
-    "row_stationary": STREAMS,  # whose streams lie in an accelerator's DRAM
+    "row_stationary": replace(STREAMS, placements=("flash",)),  # whose streams lie in an accelerator's DRAM
 }

@@ -309,6 +309,7 @@ _DECODERS: Mapping[str, Callable[[Coded, bytes, bytes], Bytes]] = {
 DECODE_OPERATOR = Container(
     name="tflm",
     codings=tuple(_ENCODERS),
+    placements=("flash",),
     by_channel=False,
     sizes=sizes,
     refusal=refusal,

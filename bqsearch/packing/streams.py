@@ -157,6 +157,7 @@ _DECODERS: Mapping[str, Callable[[Coded], Bytes]] = {
 STREAMS = Container(
     name="bqsearch",
     codings=tuple(_ENCODERS),
+    placements=("flash", "ram"),
     by_channel=True,
     sizes=sizes,
     refusal=refusal,

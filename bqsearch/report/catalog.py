@@ -30,7 +30,9 @@ Rows = tuple[list[str], list[list[str]]]
 
 def _models() -> Rows:
     found = {name: registry.load("model", name) for name in registry.names("model")}
-    return ["model", "data", "what it is"], [[name, zoo.dataset, zoo.summary] for name, zoo in found.items()]
+    return ["model", "data", "what it is"], [
+        [name, zoo.dataset or "--data", zoo.summary] for name, zoo in found.items()
+    ]
 
 
 def _targets() -> Rows:

@@ -173,7 +173,7 @@ def _strategy(problem: Problem, finished: Sequence[FrozenTrial]) -> Strategy:
         strategy: Strategy = registry.load("strategy", spec.sampler).begin(problem, finished)
         return strategy
     return OptunaStrategy(
-        space=Space.of(problem.bank, problem.cost, problem.max_ram),
+        space=Space.of(problem.bank, problem.cost, problem.max_ram, problem.spec.objectives or ()),
         sampler=spec.sampler,
         seed=spec.seed,
         directions=directions(problem),

@@ -471,6 +471,7 @@ def _layer(entry: CompressedLayer) -> dict[str, Any]:
         "scheme": choice.scheme,
         "levels": choice.levels,
         "coding": choice.coding,
+        "placement": choice.placement,
         "bytes": entry.option.nbytes,
         "weights": entry.layer.size,
         "bits_per_weight": round(8 * entry.option.nbytes / entry.layer.size, 4),

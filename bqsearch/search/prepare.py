@@ -13,6 +13,7 @@ from bqsearch.bank.build import OptionBank, build
 from bqsearch.compress import CompressedModel, compress
 from bqsearch.datasets import feed, source
 from bqsearch.datasets.base import Dataset, Normalize, Split
+from bqsearch.datasets.features import FEATURES
 from bqsearch.errors import DatasetError, ModelError, UnknownNameError
 from bqsearch.graph import passes
 from bqsearch.graph.equalize import equalize
@@ -98,6 +99,7 @@ class Problem:
             "target": self.cost.target.name,
             "objectives": [objective.name for objective in self.objectives],
             "schemes": list(spec.schemes),
+            "features": spec.features,
             "normalize": None if spec.normalize is None else list(spec.normalize),
             "classes": None if spec.classes is None else list(spec.classes),
             "max_drop": spec.max_drop,
@@ -168,6 +170,7 @@ def prepare(spec: StudySpec, on_stage: OnStage) -> Problem:
         tflm.require()
     on_stage("reading the model")
     given, zoo = load_model(spec.model)
+    spec = with_defaults(spec, zoo)
     on_stage("reading the data")
     spec, data = settle(spec, load_data(spec.recipe, given, zoo))
     if spec.sampler in registry.names("strategy"):
@@ -199,6 +202,14 @@ def cost_model(graph: Graph, target: Target, objectives: Iterable[str], max_ram:
     """The cost model of a run: less RAM than the limit is worth some time where RAM is an objective."""
     thrift = THRIFT if "ram" in objectives else 0.0
     return CostModel(graph=graph, target=target, room=min(max_ram or target.ram, target.ram), thrift=thrift)
+
+
+def with_defaults(spec: StudySpec, zoo: ZooModel | None) -> StudySpec:
+    """The spec with a built-in model's features and normalization, where it says none itself."""
+    if zoo is None:
+        return spec
+    normalize = zoo.normalize if spec.normalize is None else spec.normalize
+    return replace(spec, features=spec.features or zoo.features, normalize=normalize)
 
 
 def _try_micro(graph: Graph, inputs: Array) -> None:
@@ -262,15 +273,18 @@ def load_data(recipe: Recipe, graph: Graph, zoo: ZooModel | None) -> Dataset:
     name = recipe.data or (zoo.dataset if zoo else None)
     if name is None:
         known = ", ".join(registry.names("dataset"))
-        raise DatasetError(
-            f"a model file needs data to be scored on: --data NAME|PATH (an .npz, an image folder, {known})"
-        )
+        what = f"the model {zoo.name}" if zoo else "a model file"
+        raise DatasetError(f"{what} needs data to be scored on: --data NAME|PATH (an .npz, an image folder, {known})")
     if len(graph.inputs) != 1:
         raise ModelError(f"bqsearch supports models with one input; this one has {len(graph.inputs)}")
     shape = graph.input.shape[1:]
     if Path(name).suffix and not Path(name).exists():
         raise DatasetError(f"there is no data {name}, here or (for a study) in the folder that BQSEARCH_DATA names")
-    data = source.load(name, recipe.seed, normalization(recipe), shape, recipe.labels)
+    features = None if recipe.features is None else FEATURES[recipe.features]
+    read = shape if features is None else features.image
+    data = source.load(name, recipe.seed, normalization(recipe), read, recipe.labels)
+    if features is not None:
+        data = features.of(data)
     data = _ordered(data, recipe.classes) if data.classes else _windowed(data, recipe.classes, shape)
     for split in data.splits:
         feed.fit_shape(split.x[:1], shape)
@@ -402,10 +416,28 @@ def _runner(graph: Graph, bank: OptionBank, count: int) -> Runner:
     return Runner(graph, tuple(variable), fitting_batch(graph, count), fitting_threads(graph, count))
 
 
-def float_score(path: Path, zoo: ZooModel) -> tuple[int, int]:
+def training_data(zoo: ZooModel, data: str | None) -> Dataset:
+    """What a built-in model is trained and scored on: inputs in its form.
+
+    Args:
+        zoo: The model.
+        data: Name or path; None for the model's own set.
+
+    Raises:
+        DatasetError: The model has no set of its own and none is named, or it cannot be used, or has no labels.
+    """
+    spec = with_defaults(StudySpec(name=zoo.name, model=zoo.name, target="none", data=data), zoo)
+    given, _ = load_model(zoo.name)
+    loaded = load_data(spec.recipe, given, zoo)
+    if not loaded.classes:
+        raise DatasetError(f"training needs labels, but {loaded.name} has none")
+    normalize = normalization(spec.recipe) or loaded.normalize
+    return loaded.each(lambda split: Split(x=feed.encode(split.x, given.input, normalize), y=split.y))
+
+
+def float_score(path: Path, data: Dataset) -> tuple[int, int]:
     """How many inputs of the search split a trained float network gets right, and of how many."""
     graph: Graph = registry.load("importer", "tflite")(path)
-    data: Dataset = registry.load("dataset", zoo.dataset)(0)
     runner = Runner(graph, batch=fitting_batch(graph, len(data.search)))
-    scores = runner.run(feed.encode(data.search.x, graph.input, data.normalize))[0]
+    scores = runner.run(data.search.x)[0]
     return int((scores.argmax(axis=1) == data.search.y).sum()), len(data.search)

@@ -124,7 +124,7 @@ class LagrangeSampler(BaseSampler):
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """A rung for each layer."""
+        """A rung for each layer, and a share of the weights."""
         del trial, search_space
         space, rng = self._space, self._rng
         room = float(rng.choice(space.rooms)) if rng.random() < self.tight else np.inf
@@ -133,7 +133,8 @@ class LagrangeSampler(BaseSampler):
         low, high = np.array(self.around) * smallest if rng.random() < self.share else (smallest, largest)
         size = np.exp(rng.uniform(np.log(low), np.log(max(low, min(high, largest)))))
         weights = np.exp(rng.uniform(*self.jitter) * rng.standard_normal(len(space.ladders)))
-        return space.rungs(space.cheapest_within(size, weights, room))
+        share = int(rng.integers(space.shares)) if space.shares > 1 else 0
+        return space.rungs(space.cheapest_within(size, weights, room), share)
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution

@@ -12,8 +12,10 @@ from bqsearch.bank.layer import LayerBank
 from bqsearch.hardware.cost import CostModel
 from bqsearch.hardware.footprint import Footprint
 from bqsearch.plan import Choice, Plan
+from bqsearch.search.placement import Placer, placer
 from bqsearch.types import Floats, Ints
 
+SHARE = "(share of the weights in RAM)"  # stands among the layers' names where it is searched
 _HALVINGS = 14  # of the range of prices, in the search for a size: finer than two neighboring plans
 _ROOMS = 4  # sizes of RAM that a sweep keeps to, besides all of it
 _STEPS = 400  # prices between the finest and the coarsest plan from which a sweep picks
@@ -45,28 +47,44 @@ class Space:
     Attributes:
         bank: Where they come from.
         ladders: In execution order.
+        placer: Places weights in RAM; None where all lie in flash.
     """
 
     bank: OptionBank
     ladders: tuple[Ladder, ...]
+    placer: Placer | None = None
 
     @classmethod
-    def of(cls, bank: OptionBank, cost: CostModel, max_ram: int) -> "Space":
+    def of(cls, bank: OptionBank, cost: CostModel, max_ram: int, objectives: tuple[str, ...] = ()) -> "Space":
         """The space of a bank on a board, without the rungs that no plan within `max_ram` bytes can hold."""
-        return cls(bank=bank, ladders=tuple(_ladder(entry, cost.footprint, max_ram) for entry in bank.layers))
+        return cls(
+            bank=bank,
+            ladders=tuple(_ladder(entry, cost.footprint, max_ram) for entry in bank.layers),
+            placer=placer(bank, cost, max_ram, objectives),
+        )
 
     @cached_property
     def distributions(self) -> dict[str, BaseDistribution]:
-        """Optuna's view: for each layer an integer, the rung."""
-        return {ladder.layer: IntDistribution(0, len(ladder.choices) - 1) for ladder in self.ladders}
+        """Optuna's view: for each layer an integer, the rung; and where there is a choice, the share in RAM."""
+        found = {ladder.layer: IntDistribution(0, len(ladder.choices) - 1) for ladder in self.ladders}
+        return {**found, **({SHARE: IntDistribution(0, self.shares - 1)} if self.shares > 1 else {})}
+
+    @property
+    def shares(self) -> int:
+        """How many shares of the weights there are to choose from."""
+        return 1 if self.placer is None else len(self.placer.shares)
 
     def plan(self, rungs: Mapping[str, int]) -> Plan:
-        """The plan of a rung for each layer."""
-        return self.bank.plan({ladder.layer: ladder.choices[rungs[ladder.layer]] for ladder in self.ladders})
+        """The plan of a rung for each layer, and of a share."""
+        plan = self.bank.plan({ladder.layer: ladder.choices[rungs[ladder.layer]] for ladder in self.ladders})
+        if self.placer is None:
+            return plan
+        return self.placer.placed(self.bank, plan, self.placer.shares[rungs.get(SHARE, 0)])
 
-    def rungs(self, indices: Ints) -> dict[str, int]:
-        """`(layers,)` rung indices by layer name."""
-        return {ladder.layer: int(index) for ladder, index in zip(self.ladders, indices, strict=True)}
+    def rungs(self, indices: Ints, share: int = 0) -> dict[str, int]:
+        """`(layers,)` rung indices by layer name, with the index of a share where there is a choice."""
+        found = {ladder.layer: int(index) for ladder, index in zip(self.ladders, indices, strict=True)}
+        return {**found, **({SHARE: share} if self.shares > 1 else {})}
 
     def sizes(self, indices: Ints) -> Ints:
         """Bytes of all layers' weights and tables under `(..., layers)` rung indices, `(...)`."""
@@ -115,6 +133,7 @@ class Space:
         """Up to `count` different points of Lagrangian sweeps: without regard to RAM, and in less and less of it.
 
         Each goes at even ratios of bytes, finest first; where RAM is the same for all plans there is only the first.
+        Shares of the weights in RAM take turns.
         """
         free = self._sweep_within(np.inf, count)
         steps = np.unique(np.linspace(0, len(self.rooms) - 1, _ROOMS + 1).round().astype(int))[:-1][::-1]
@@ -131,7 +150,8 @@ class Space:
         )
         sizes = self.sizes(plans)
         wanted = np.geomspace(sizes.max(), sizes.min(), count)
-        return [self.rungs(plans[i]) for i in dict.fromkeys(int(np.argmin(np.abs(sizes - size))) for size in wanted)]
+        picked = dict.fromkeys(int(np.argmin(np.abs(sizes - size))) for size in wanted)
+        return [self.rungs(plans[i], turn % self.shares) for turn, i in enumerate(picked)]
 
     @cached_property
     def _nbytes(self) -> Floats:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bqsearch import registry
+from bqsearch.datasets.features import FEATURES
 from bqsearch.errors import StudyError, UnknownNameError
 from bqsearch.plan import Method, Prune
 from bqsearch.search.quality import ACCURACY, Quality, quality_of
@@ -27,7 +28,9 @@ class Recipe:
     Attributes:
         model: Registry name, or path of a model file.
         data: Registry name or path; None for a built-in model's own set.
-        normalize: Mean and standard deviation of pixels, None where the data or the model's type says it.
+        features: What images are turned into, by name; None for nothing.
+        normalize: Mean and standard deviation of pixels, or of features; None where the data or the model's type says
+            it.
         classes: The data's classes in the order of the model's outputs; None for the data's own order.
         labels: Whether the data's labels are read, which decides how it is split.
         seed: Of splits and calibration.
@@ -37,6 +40,7 @@ class Recipe:
 
     model: str
     data: str | None
+    features: str | None
     normalize: tuple[float, float] | None
     classes: tuple[str, ...] | None
     labels: bool
@@ -54,7 +58,10 @@ class StudySpec:
         model: Registry name, or path of a model file.
         target: Name of a board, or path of its TOML file.
         data: Registry name or path; None for a built-in model's own set.
-        normalize: Mean and standard deviation of pixels, None where the data or the model's type says it.
+        features: What images are turned into before the model sees them, by name; None for a built-in model's own, or
+            for nothing.
+        normalize: Mean and standard deviation of pixels, or of features; None where the data or the model's type says
+            it.
         classes: The data's classes in the order of the model's outputs; None for the data's own order.
         objectives: Registry names, in the order in which the front is reported; None for `OBJECTIVES`, or for
             `UNLABELED_OBJECTIVES` where the data has no labels.
@@ -82,6 +89,7 @@ class StudySpec:
     model: str
     target: str
     data: str | None = None
+    features: str | None = None
     normalize: tuple[float, float] | None = None
     classes: tuple[str, ...] | None = None
     objectives: tuple[str, ...] | None = None
@@ -106,6 +114,8 @@ class StudySpec:
         _check_objectives(self.objectives)
         _check_name("scheme", self.schemes)
         _check_rules(self.prune)
+        if self.features is not None and self.features not in FEATURES:
+            raise UnknownNameError("features", self.features, FEATURES)
         if self.sampler not in sampler_names():
             raise UnknownNameError("sampler", self.sampler, sampler_names())
         _check_number("max_bins", self.max_bins, 4, 128, "bins")
@@ -252,7 +262,7 @@ def parse_bytes(value: str | int) -> int:
 
 
 _TEXTS, _LISTS, _SIZES = (
-    {"name", "model", "target", "data", "sampler"},
+    {"name", "model", "target", "data", "features", "sampler"},
     {"objectives", "schemes", "prune", "classes"},
     {"max_flash", "max_ram"},
 )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bqsearch.errors import StudyError
+from bqsearch.types import Array, Ints
 
 OnEpoch = Callable[[int, int, Mapping[str, float]], None]
 
@@ -15,15 +16,13 @@ class TrainingRecipe:
 
     Attributes:
         epochs: Passes over the train split, at least 1.
-        batch_size: Images in one step; what is left of an epoch after the last full batch is skipped.
+        batch_size: Inputs in one step; what is left of an epoch after the last full batch is skipped.
         learning_rate: The peak, reached after the warm-up and brought down to zero by a cosine.
         warmup: Epochs of linear warm-up at the start; a run of fewer epochs ends within it.
         weight_decay: AdamW's decoupled decay, on convolution and dense weights.
         label_smoothing: Share of the target that is spread over all classes, from 0 to below 1. It also
             keeps the logits small, which 8 bits then resolve more finely.
-        shift: Largest random shift in each direction, in pixels.
-        rotation: Largest random rotation either way, in degrees.
-        seed: Seeds the initial weights, the order of the images and the augmentation.
+        seed: Seeds the initial weights, the order of the inputs and what else is drawn.
 
     Raises:
         StudyError: A count or rate outside its range.
@@ -35,8 +34,6 @@ class TrainingRecipe:
     warmup: float = 3.0
     weight_decay: float = 1e-2
     label_smoothing: float = 0.1
-    shift: float = 2.0
-    rotation: float = 10.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -54,17 +51,22 @@ class ZooModel:
     Attributes:
         name: The name that it is looked up by.
         summary: One line for a list of models.
-        dataset: The registry name of the dataset that it was trained on.
-        checkpoint: The shipped float32 `.tflite` file, batch 1; its input is normalized as the dataset says.
+        dataset: The registry name of the dataset that it was trained on; None where the user has to give it.
+        features: What its images are turned into, by name; None for nothing.
+        normalize: Mean and standard deviation of its inputs; None where the dataset says them.
+        checkpoint: The shipped float32 `.tflite` file, batch 1; its input is normalized as said.
         recipe: The recipe that the checkpoint was trained by.
-        train: `(recipe, on_epoch) -> bytes`, a freshly trained model in the form of the checkpoint. It reads the
-            dataset's train split only, and calls `on_epoch(epoch, epochs, metrics)` after each epoch, the first
-            being 1, with the mean training metrics by name. It raises MissingExtraError without TensorFlow.
+        train: `(recipe, inputs, labels, on_epoch) -> bytes`, a freshly trained model in the form of the checkpoint. It
+            gets the dataset's train split, `(n, ...)` float32 inputs as the model takes them and `(n,)` int64 labels,
+            and calls `on_epoch(epoch, epochs, metrics)` after each epoch, the first being 1, with the mean training
+            metrics by name. It raises MissingExtraError without TensorFlow.
     """
 
     name: str
     summary: str
-    dataset: str
+    dataset: str | None
+    features: str | None = None
+    normalize: tuple[float, float] | None = None
     checkpoint: Path
     recipe: TrainingRecipe
-    train: Callable[[TrainingRecipe, OnEpoch], bytes]
+    train: Callable[[TrainingRecipe, Array, Ints, OnEpoch], bytes]

@@ -344,6 +344,7 @@ def test_bins_that_a_choice_halves_itself(pruned: bool) -> None:
         ("log2_iot-16-raw", "layer 'stem': log2_iot has 5, 9, 17, 33, 65 levels, not 16"),
         ("uniform_symmetric-4-raw", r"layer 'stem': uniform_symmetric has 3, 5, \.\.\., 127 levels, not 4"),
         ("kmeans-4-sparse", "layer 'stem': unknown coding 'sparse'; known: huffman, mask, packed, raw"),
+        ("kmeans-4-packed-ram", "layer 'stem': unknown placement 'ram'; known: flash"),
         ("binquant-5-raw-halves9", "cannot halve bin 9 of 4"),
     ],
 )
@@ -516,3 +517,13 @@ def test_pruning_makes_layers_smaller_at_the_same_levels() -> None:
         whole = Choice(scheme=scheme, levels=8, coding="huffman")
         pruned = replace(whole, prune=hard, coding="sparse")
         assert entry.option(pruned).nbytes < 0.6 * entry.option(whole).nbytes
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_where_weights_lie_changes_nothing_else(method: str) -> None:
+    entry = bank_of("int8 per channel", "bqsearch", METHODS[method], RULE["int8 per channel"]).by_name["stem"]
+    flash, ram = (entry.option(Choice.parse(f"kmeans-4-packed{end}")) for end in ("", "-ram"))
+    assert ram.choice == replace(flash.choice, placement="ram")
+    assert np.array_equal(ram.codes, flash.codes)
+    assert (ram.nbytes, ram.table_bytes, ram.distortion) == (flash.nbytes, flash.table_bytes, flash.distortion)
+    assert entry.table_bytes(ram.choice) == ram.table_bytes

@@ -100,6 +100,14 @@ def test_cycles_of_packed_weights(graph: Graph, bank: OptionBank) -> None:
     assert packed == 5095 - 96 * 1 - 96 * 10 + 96 * 2 + (24 + 4) * 10
 
 
+def test_weights_in_ram_are_decoded_and_not_fetched(graph: Graph, bank: OptionBank) -> None:
+    cost = CostModel(graph=graph, target=board())
+    flash, ram = (model(graph, bank, dense=f"kmeans-4-packed{end}") for end in ("", "-ram"))
+    assert cost.cycles(ram) == cost.cycles(flash) - (24 + 4) * 10
+    assert cost.fetching(ram) == cost.fetching(flash) == {0: 18 * 10, 2: (24 + 4) * 10}
+    assert cost.flash(ram) == cost.flash(flash)
+
+
 @pytest.mark.parametrize(("dense", "cycles"), [("kmeans-4-mask-std50", 4), ("kmeans-4-sparse-saliency60", 6)])
 def test_cycles_of_pruned_weights(graph: Graph, bank: OptionBank, dense: str, cycles: int) -> None:
     cost = CostModel(graph=graph, target=board())

@@ -106,6 +106,30 @@ def test_ram_is_for_a_filter_at_a_time() -> None:
     assert (packed.activations, packed.decode_buffer, packed.total) == (67, 1 + 4, 372)  # padding, and the table
 
 
+def test_weights_in_ram_take_their_bytes_there_and_in_flash() -> None:
+    """18 raw weights take 20 bytes of RAM, 24 bytes of indices with a codebook of 4 take 28."""
+    flash, one = model(dense="kmeans-4-packed"), model("keep-256-raw-ram", "kmeans-4-packed")
+    both = model("keep-256-raw-ram", "kmeans-4-packed-ram")
+    assert [OWN.ram(m).weights for m in (flash, one, both)] == [0, 20, 20 + 24 + 4]
+    assert [OWN.ram(m).total - OWN.ram(flash).total for m in (one, both)] == [20, 48]
+    assert OWN.flash(flash) == OWN.flash(one) == OWN.flash(both)
+    assert OWN.schedule(both) == OWN.schedule(flash)
+
+
+def test_weights_in_ram_leave_less_room_for_the_arena() -> None:
+    """With them, what was the plan of least work no longer fits."""
+    graph = small_int8_network()
+    bank, least = BANKS[small_int8_network], footprint_of(small_int8_network, 0)
+    raw = compress(graph, bank, bank.plan({}))
+    quick = footprint_of(small_int8_network, None)
+    arena = quick.schedule(raw).nbytes
+    assert least.schedule(raw).nbytes < arena
+    tight = StreamedFootprint(graph=graph, target=BOARD, room=arena + BOARD.stack + BOARD.static_ram)
+    assert tight.schedule(raw) == quick.schedule(raw)
+    moved = compress(graph, bank, bank.plan({name: Choice.parse("keep-256-raw-ram") for name in bank.by_name}))
+    assert tight.schedule(moved).nbytes < arena
+
+
 def test_a_huffman_decoder_has_a_lookup_table_in_ram() -> None:
     candidate = model(conv="kmeans-3-huffman")
     table = len(candidate.layers[0].coded.table)

@@ -197,7 +197,7 @@ UNREADABLE: dict[str, Any] = {
     "an unknown runtime": {"runtime": "onnx"},
     "no recipe": {"recipe": None},
     "an odd recipe": {"recipe": {"model": 3}},
-    "another format": {"format": 3},
+    "another format": {"format": 4},
     "the last format": {"format": 1},
     "no method": {"method": None},
     "an odd method": {"method": {"bias_correction": True}},

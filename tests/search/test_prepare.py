@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from bqsearch import registry
 from bqsearch.datasets.base import Normalize
 from bqsearch.errors import DatasetError, ModelError, UnsupportedError
 from bqsearch.graph.flatbuffer import serialize
@@ -325,3 +327,79 @@ def test_what_an_accelerator_has_no_mapping_for_is_refused_before_the_search(fil
     with pytest.raises(UnsupportedError, match=r"large has no mapping onto Eyeriss .*: filters of 13x13"):
         prepare.prepare(spec, stages.append)
     assert stages[-1] == "mapping the layers onto the accelerator"
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Images of 28x28 pixels, of 10 classes: a white square in one of as many places, on noise."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(600) % 10
+    pixels = rng.integers(0, 60, (600, 28, 28)).astype(np.uint8)
+    for image, label in zip(pixels, labels, strict=True):
+        image[(label // 4) * 7 + 1 : (label // 4) * 7 + 6, (label % 4) * 7 + 1 : (label % 4) * 7 + 6] = 255
+    path = tmp_path_factory.mktemp("images") / "squares.npz"
+    np.savez(path, x_train=pixels[:400], y_train=labels[:400], x_test=pixels[400:], y_test=labels[400:])
+    return str(path)
+
+
+def test_a_built_in_model_knows_its_features_and_normalization(images: str) -> None:
+    given = {"model": "profiles_64_10", "data": images}
+    own = prepared(given)
+    assert (own.spec.features, own.spec.normalize) == ("profiles", (0.0, 1785.0))
+    assert own.spec.recipe.features == own.fingerprint["features"] == "profiles"
+    assert own.data.shape == (64,)
+    assert "Its images are turned into 64 profiles" in own.data.note
+    assert own.normalize == Normalize(mean=0.0, std=1785.0)
+    said = prepared({**given, "features": "profiles", "normalize": "0,1785"})
+    assert said.fingerprint == own.fingerprint
+    other = prepared({**given, "normalize": "0,255"})
+    assert other.normalize == Normalize(mean=0.0, std=255.0)
+
+
+def test_features_are_for_any_model_and_part_of_what_a_run_is(images: str, tmp_path: Path) -> None:
+    net = Builder("int8", 5)
+    source = net.activation("x", (1, 64), 0.0, 1785.0)
+    path = tmp_path / "net.tflite"
+    path.write_bytes(serialize(net.build([source], [net.dense("dense", source, 10)])))
+    problem = prepared({"model": str(path), "data": images, "features": "profiles"})
+    assert problem.fingerprint["features"] == "profiles"
+    assert problem.scorer.inputs.shape == (200, 64)
+    assert len(np.unique(problem.scorer.inputs)) > 20
+    with pytest.raises(DatasetError, match=r"inputs of shape \(28, 28\) \(uint8\) do not fit"):
+        prepared({"model": str(path), "data": images})
+
+
+def test_images_of_another_size_have_no_profiles(files: Files) -> None:
+    with pytest.raises(DatasetError, match=r"gray images of 28x28 pixels, but .* have the shape \(8, 8, 3\)"):
+        prepared({**files, "features": "profiles"})
+
+
+def test_a_folder_of_images_is_read_in_the_features_size(tmp_path: Path) -> None:
+    for label in ("a", "b", *"cdefghij"):
+        (tmp_path / label).mkdir()
+        for number in range(4):
+            Image.fromarray(np.full((40, 30, 3), 20 * number, np.uint8)).save(tmp_path / label / f"{number}.png")
+    problem = prepared({"model": "profiles_64_10", "data": str(tmp_path)})
+    assert problem.data.shape == (64,)
+    assert set(np.unique(problem.data.search.x)) <= {7.0 * 20 * number for number in range(4)}
+
+
+def test_a_built_in_model_without_a_set_of_its_own_asks_for_one() -> None:
+    with pytest.raises(DatasetError, match="the model profiles_64_10 needs data to be scored on: --data"):
+        prepared({"model": "profiles_64_10"})
+
+
+@pytest.mark.parametrize("name", ["profiles_64_10", "mobilenet_v2"])
+def test_training_data_are_in_the_models_form(images: str, name: str) -> None:
+    zoo = registry.load("model", name)
+    data = prepare.training_data(zoo, images if zoo.dataset is None else None)
+    assert data.train.x.dtype == np.float32
+    assert (data.train.x.min(), data.train.x.max()) == pytest.approx((0.08, 0.78) if zoo.features else (0, 1), abs=0.03)
+    assert data.classes == tuple("0123456789")
+    assert prepare.float_score(zoo.checkpoint, data)[1] == len(data.search)
+
+
+def test_training_needs_labels(tmp_path: Path) -> None:
+    np.savez(tmp_path / "bare.npz", x_train=np.zeros((40, 28, 28), np.uint8))
+    with pytest.raises(DatasetError, match=r"training needs labels, but .*bare\.npz has none"):
+        prepare.training_data(registry.load("model", "profiles_64_10"), str(tmp_path / "bare.npz"))

@@ -221,6 +221,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "an infinite deviation": ({"normalize": "0,inf"}, "normalize needs a .*mean"),
     "three for two": ({"normalize": "1,2,3"}, "normalize reads MEAN,STD"),
     "words for numbers": ({"normalize": ["a", 1]}, "normalize cannot be"),
+    "features by number": ({"features": 64}, "features cannot be 64"),
     "a path as the name": ({"name": "../up"}, "a study's name has letters"),
     "an empty name": ({"name": ""}, "a study's name has letters"),
     "a hidden name": ({"name": ".hidden"}, "a study's name has letters"),
@@ -268,12 +269,18 @@ def test_default_names_are_good_ones(model: str, board: str, name: str) -> None:
     assert make_spec({"model": model, "target": board}).name == name
 
 
+def test_unknown_features_are_named_with_the_nearest_good_ones() -> None:
+    with pytest.raises(UnknownNameError, match="unknown features 'profile'; known: profiles"):
+        make_spec({**LEAST, "features": "profile"})
+
+
 def test_recipe_round_trip() -> None:
     made = make_spec({**LEAST, "normalize": "1,2", "seed": 5, "classes": "b,a"}).recipe
     plain = {"model": "mobilenet_v2", "data": None, "normalize": [1.0, 2.0], "seed": 5, "calibration": 256}
-    plain |= {"classes": ["b", "a"], "labels": True}
+    plain |= {"classes": ["b", "a"], "labels": True, "features": None}
     assert make_recipe({**plain, "equalization": False}) == made
     assert make_recipe({**plain, "equalization": True}) == replace(made, equalization=True)
+    assert make_recipe({**plain, "equalization": False, "features": "profiles"}) == replace(made, features="profiles")
     with pytest.raises(StudyError, match="the recipe has no 'equalization'"):
         make_recipe(plain)
     with pytest.raises(StudyError, match="equalization cannot be 1"):

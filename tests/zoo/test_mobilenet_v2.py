@@ -4,7 +4,6 @@ import importlib.util
 import subprocess
 import sys
 from collections.abc import Mapping
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from bqsearch import registry
 from bqsearch.datasets import digits
-from bqsearch.datasets.base import Dataset, Split
+from bqsearch.datasets.base import Dataset
 from bqsearch.errors import MissingExtraError, StudyError
 from bqsearch.types import Array
 from bqsearch.zoo import mobilenet_v2
@@ -84,19 +83,16 @@ def test_checkpoint_is_accurate_on_the_search_split(data: Dataset) -> None:
 
 
 @needs_tensorflow
-def test_training_gives_a_model_like_the_checkpoint(
-    data: Dataset, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    few = Split(x=data.train.x[:64], y=data.train.y[:64])
-    only_train = SimpleNamespace(train=few, normalize=data.normalize)  # reading another split would raise
-    monkeypatch.setattr(registry, "load", lambda kind, name: lambda: only_train)
+def test_training_gives_a_model_like_the_checkpoint(data: Dataset, capfd: pytest.CaptureFixture[str]) -> None:
+    images = data.train.x[:64]
     heard: list[tuple[int, int, Mapping[str, float]]] = []
-    content = MODEL.train(TrainingRecipe(epochs=2, batch_size=32), lambda *event: heard.append(event))
+    inputs, recipe = (images / 255).astype(np.float32), TrainingRecipe(epochs=2, batch_size=32)
+    content = MODEL.train(recipe, inputs, data.train.y[:64], lambda *event: heard.append(event))
     assert capfd.readouterr() == ("", "")
     assert [event[:2] for event in heard] == [(1, 2), (2, 2)]
     assert all(set(metrics) == {"loss", "accuracy"} for _, _, metrics in heard)
     assert operators(content) == operators(MODEL.checkpoint.read_bytes())
-    assert predict(content, few.x[:2]).shape == (2, 10)
+    assert predict(content, images[:2]).shape == (2, 10)
 
 
 @needs_tensorflow
@@ -110,14 +106,14 @@ def test_network_has_the_fast_batch_norm_and_a_softmax() -> None:
 @needs_tensorflow
 def test_augmentation_without_motion_changes_nothing(data: Dataset) -> None:
     images = data.train.x[:4].astype(np.float32) / 255
-    still = mobilenet_v2.augment(images, TrainingRecipe(shift=0, rotation=0), np.random.default_rng(0))
+    still = mobilenet_v2.augment(images, np.random.default_rng(0), shift=0, rotation=0)
     np.testing.assert_allclose(still, images, atol=1e-5)
 
 
 @needs_tensorflow
 def test_augmentation_moves_each_image_a_little_and_repeats_by_seed(data: Dataset) -> None:
     images = np.repeat(data.train.x[:1].astype(np.float32) / 255, 3, axis=0)
-    first, again = (mobilenet_v2.augment(images, TrainingRecipe(), np.random.default_rng(5)) for _ in range(2))
+    first, again = (mobilenet_v2.augment(images, np.random.default_rng(5)) for _ in range(2))
     np.testing.assert_array_equal(first, again)
     assert first.shape == images.shape
     assert first.min() >= 0
@@ -126,7 +122,11 @@ def test_augmentation_moves_each_image_a_little_and_repeats_by_seed(data: Datase
     np.testing.assert_allclose(first.sum(axis=(1, 2, 3)), images[0].sum(), rtol=0.1)
 
 
-@pytest.mark.parametrize("use", [mobilenet_v2.build, lambda: MODEL.train(TrainingRecipe(), lambda *event: None)])
+def train_nothing() -> bytes:
+    return MODEL.train(TrainingRecipe(), np.zeros((0, 32, 32, 1)), np.zeros(0, np.int64), lambda *event: None)
+
+
+@pytest.mark.parametrize("use", [mobilenet_v2.build, train_nothing])
 def test_missing_tensorflow_names_the_extra(use: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorflow", None)
     with pytest.raises(MissingExtraError, match=r"training mobilenet_v2 needs tensorflow.*bqsearch\[keras\]"):
