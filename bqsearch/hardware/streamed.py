@@ -20,10 +20,49 @@ from bqsearch.hardware.target import Target
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Planner:
+    """Decides how a network is executed, however it is compressed; see `hardware.memory`.
+
+    Within its room, that is with as few repeated decodes as can be.
+
+    Attributes:
+        graph: The uncompressed 8-bit network.
+        room: Bytes of arena to keep to, also at the price of time.
+        thrift: Share of the weights whose decoding may be repeated for less RAM than that.
+    """
+
+    graph: Graph
+    room: int
+    thrift: float
+
+    @cached_property
+    def arenas(self) -> Arenas:
+        """The network's schedules."""
+        return plan_arenas(self.graph, self.room)
+
+    def plan(self, tables: Mapping[int, int]) -> ArenaPlan:
+        """The smallest of the plans that repeat little, or what the room asks for if that one does not keep to it.
+
+        Args:
+            tables: Bytes of RAM of the decoder of each operator's weights, as in `hardware.scratch`.
+        """
+        most = self.thrift * sum(layer.size for layer in layers(self.graph))
+        modest = [plan for plan in self.arenas.plans if plan.repeated <= most]
+        if self.thrift and modest:
+            smallest = min(modest, key=lambda plan: plan.with_tables(tables)[0])
+            if smallest.with_tables(tables)[0] <= self.room:
+                return smallest
+        return self.arenas.within(self.room, tables)
+
+    def schedule(self, model: CompressedModel) -> Schedule:
+        """What the runtime executes, and where all of it lies."""
+        tables = decoder_tables(model)
+        return self.plan(tables).schedule(tables)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class StreamedFootprint:
     """See `Footprint`.
-
-    Within its room, a network is executed with as few repeated decodes as can be; see `hardware.memory`.
 
     Attributes:
         graph: The uncompressed 8-bit network.
@@ -44,12 +83,12 @@ class StreamedFootprint:
     @property
     def activations(self) -> int:
         """Arena of the uncompressed network, bytes: activations, and what decoding without codebooks needs."""
-        return self._plan({}).nbytes
+        return self.planner.plan({}).nbytes
 
     @property
     def lower_bound(self) -> int:
         """Bytes that no arena of the uncompressed network goes below, in whatever order and places."""
-        return self.arenas.lower_bound
+        return self.planner.arenas.lower_bound
 
     def flash(self, model: CompressedModel) -> Flash:
         """Bytes of flash."""
@@ -65,8 +104,8 @@ class StreamedFootprint:
 
     def ram(self, model: CompressedModel) -> Ram:
         """Bytes of RAM."""
-        tables = _tables(model)
-        plan = self._plan(tables)
+        tables = decoder_tables(model)
+        plan = self.planner.plan(tables)
         arena, peak = plan.with_tables(tables)
         return Ram(
             activations=plan.nbytes,
@@ -78,12 +117,11 @@ class StreamedFootprint:
 
     def schedule(self, model: CompressedModel) -> Schedule:
         """What the runtime executes, and where all of it lies."""
-        tables = _tables(model)
-        return self._plan(tables).schedule(tables)
+        return self.planner.schedule(model)
 
     def decodes(self, model: CompressedModel) -> Mapping[int, int]:
         """For each operator how often its weights are decoded in an inference."""
-        return self._plan(_tables(model)).decodes
+        return self.planner.plan(decoder_tables(model)).decodes
 
     def stored(self, coding: str, stream_bytes: int, table_bytes: int) -> int:
         """Stream and table; the record of an operator does not grow with them."""
@@ -92,28 +130,15 @@ class StreamedFootprint:
 
     def least_ram(self, layer: Layer, coding: str, table_bytes: int) -> int:
         """Exact for the layer's step if no other layer in it has a codebook, in the plan of the smallest arena."""
-        arena = self.arenas.least(layer.op, decoder_bytes(coding, table_bytes))
+        arena = self.planner.arenas.least(layer.op, decoder_bytes(coding, table_bytes))
         return arena + self.target.stack + self.target.static_ram
 
     @cached_property
-    def arenas(self) -> Arenas:
-        """The network's schedules."""
-        return plan_arenas(self.graph, self._arena_room)
-
-    def _plan(self, tables: Mapping[int, int]) -> ArenaPlan:
-        """The smallest of the plans that repeat little, or what the room asks for if that one does not keep to it."""
-        most = self.thrift * sum(layer.size for layer in layers(self.graph))
-        modest = [plan for plan in self.arenas.plans if plan.repeated <= most]
-        if self.thrift and modest:
-            smallest = min(modest, key=lambda plan: plan.with_tables(tables)[0])
-            if smallest.with_tables(tables)[0] <= self._arena_room:
-                return smallest
-        return self.arenas.within(self._arena_room, tables)
-
-    @property
-    def _arena_room(self) -> int:
+    def planner(self) -> Planner:
+        """Decides how it is executed."""
         room = self.target.ram if self.room is None else self.room
-        return max(room - self.target.stack - self.target.static_ram, 0)
+        free = max(room - self.target.stack - self.target.static_ram, 0)
+        return Planner(graph=self.graph, room=free, thrift=self.thrift)
 
     @cached_property
     def _names(self) -> tuple[str, ...]:
@@ -129,8 +154,8 @@ class StreamedFootprint:
         return sum(layer.channels for layer in layers(self.graph)) * self.target.channel_record
 
 
-def _tables(model: CompressedModel) -> dict[int, int]:
-    """RAM of each layer's decoder."""
+def decoder_tables(model: CompressedModel) -> dict[int, int]:
+    """Bytes of RAM of each layer's decoder, by operator."""
     return {
         entry.layer.op: decoder_bytes(entry.option.choice.coding, entry.option.table_bytes) for entry in model.layers
     }
