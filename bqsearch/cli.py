@@ -242,7 +242,7 @@ def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")], debug: De
 def apply(
     plan: Annotated[Path, typer.Argument(help="A point's plan.json.", metavar="PLAN.json")],
     model: Annotated[str, typer.Option(help="The model that the plan was made for.", metavar="NAME|FILE")],
-    out: Annotated[Path, typer.Option(help="Folder for plan.json and model.tflite.", metavar="DIR")],
+    out: Annotated[Path, typer.Option(help="Folder for the point's files.", metavar="DIR")],
     data: Annotated[
         str | None, _option("Where the plan's data lies now.", default="where it was", metavar="NAME|PATH")
     ] = None,
@@ -256,7 +256,7 @@ def apply(
         view = View()
         with view.stages() as on_stage:
             made = planfile.apply(planfile.PlanFile.read(plan), model, data, out, on_stage)
-        files = ", ".join(str(out / name) for name in made)
+        files = ", ".join(str(out / name) for name in dict.fromkeys(Path(name).parts[0] for name in made))
         view.out.print(f"made {files}: byte for byte what was scored", highlight=False)
 
 

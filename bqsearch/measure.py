@@ -1,5 +1,6 @@
 """Measurements: lazy readings of one compressed model; and the Objective value that reads them."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,10 +11,13 @@ import numpy as np
 
 from bqsearch.compress import CompressedModel
 from bqsearch.errors import DatasetError
+from bqsearch.firmware import host
+from bqsearch.firmware.emit import emit
 from bqsearch.graph.ir import Tensor
 from bqsearch.hardware.cost import CostModel
 from bqsearch.hardware.footprint import Flash, Ram
 from bqsearch.hardware.micro import coded_file
+from bqsearch.hardware.streamed import StreamedFootprint
 from bqsearch.runtime import tflm
 from bqsearch.runtime.litert import Runner
 from bqsearch.runtime.tflm import OnDone
@@ -81,6 +85,31 @@ class Micro:
         started = perf_counter()
         outputs = tflm.run(coded_file(model), inputs, self._on_done)
         self.seconds += perf_counter() - started
+        return outputs
+
+
+class Streamed:
+    """bqsearch's runtime, built for this computer, on the weight streams and in the schedule that a board gets.
+
+    Args:
+        footprint: Knows the schedule.
+        on_done: Told how many more inputs have been run.
+    """
+
+    name = "bqsearch's runtime"
+
+    def __init__(self, footprint: StreamedFootprint, on_done: OnDone | None = None) -> None:
+        self._footprint, self._on_done = footprint, on_done
+        self.seconds = 0.0
+
+    def run(self, model: CompressedModel, inputs: Array) -> Array:
+        """See `Engine`. Raises `ToolError` where this computer's compiler is missing or fails."""
+        started = perf_counter()
+        built = host.build(model.graph, emit(model, self._footprint.schedule(model)))
+        outputs = built.run(inputs, os.cpu_count() or 1)
+        self.seconds += perf_counter() - started
+        if self._on_done is not None:
+            self._on_done(len(inputs))
         return outputs
 
 

@@ -27,7 +27,8 @@ from bqsearch.zoo.base import ZooModel
 
 PNG, PAGE = "pareto.png", "report.html"
 NO_TRACKING = "none"
-_EXPECTED_POINTS = 40  # for the check of free disk; MLflow keeps a second copy
+_EXPECTED_POINTS = 40  # for the check of free disk
+_COPIES = 4  # as a model, as C text of coded weights, and both once more in MLflow's store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +69,7 @@ def run(
     path = out or Path("runs") / spec.name
     given, _ = prepare.load_model(spec.model)
     nbytes = sum(t.size for t in given.tensors if t.data is not None)  # a byte for each constant, once in 8 bits
-    with opened(path, resume, 2 * _EXPECTED_POINTS * nbytes) as folder:
+    with opened(path, resume, _COPIES * _EXPECTED_POINTS * nbytes) as folder:
         with view.stages() as on_stage:
             problem = prepare.prepare(spec, on_stage)
         if problem.data.note:

@@ -8,13 +8,17 @@ from sklearn.metrics import r2_score
 
 from bqsearch.datasets.base import Dataset, Split
 from bqsearch.errors import DatasetError
+from bqsearch.graph.flatbuffer import serialize
 from bqsearch.graph.ir import Graph, Quantization, Tensor
-from bqsearch.measure import LiteRt, Scorer, real_values
+from bqsearch.hardware.streamed import StreamedFootprint
+from bqsearch.measure import LiteRt, Scorer, Streamed, real_values
 from bqsearch.plan import Choice
+from bqsearch.runtime import tflm
 from bqsearch.runtime.litert import Runner
 from bqsearch.search import prepare
 from bqsearch.search.prepare import Problem
 from bqsearch.types import Array, Floats
+from decoding import need_tflm
 from networks import random_inputs, small_int8_network
 from search.problems import prepared, write_files
 
@@ -156,3 +160,18 @@ def test_a_background_class_shifts_the_labels(problem: Problem, classes: int, sh
 def test_other_numbers_of_classes_are_refused(problem: Problem, classes: int) -> None:
     with pytest.raises(DatasetError, match=f"the model has 10 outputs, but own has {classes} classes"):
         prepare.label_offset(problem.graph, data_of(problem.graph, classes))
+
+
+def test_bqsearchs_runtime_computes_what_tensorflow_lite_micro_does_of_the_decoded_weights(problem: Problem) -> None:
+    need_tflm()
+    assert isinstance(problem.cost.footprint, StreamedFootprint)
+    done: list[int] = []
+    engine = Streamed(problem.cost.footprint, done.append)
+    coarse = {name: Choice(scheme="kmeans", levels=5, coding="huffman") for name in problem.bank.by_name}
+    model = problem.compress(problem.bank.plan(coarse))
+    inputs = problem.scorer.inputs[:40]
+    outputs = engine.run(model, inputs)
+    np.testing.assert_array_equal(outputs, tflm.run(serialize(model.decoded()), inputs))
+    assert (outputs != problem.scorer.engine.run(model, inputs)).any()
+    assert done == [40]
+    assert engine.seconds > 0

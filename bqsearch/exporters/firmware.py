@@ -27,17 +27,21 @@ def export(folder: Path, model: ModelSource, board: Board) -> None:
     Raises:
         OutputError: The folder cannot be written.
     """
-    chosen = list(dict.fromkeys([board, HOST]))
-    texts = {"model.h": model.header, "model.c": model.source, "model_hash.h": _hash_header(model_hash(model))}
-    texts |= {"main.c": (boards.sources() / "main.c").read_text("utf-8"), **_runtime(), **_boards(chosen)}
-    texts |= {name: _filled(name, board, chosen) for name in ("Makefile", "CMakeLists.txt", "README.md")}
     try:
-        for name, text in texts.items():
+        for name, text in texts(model, board).items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, "utf-8")
     except OSError as error:
         raise OutputError(f"cannot write firmware to {folder}: {error}") from error
+
+
+def texts(model: ModelSource, board: Board) -> Mapping[str, str]:
+    """The firmware's files by their path in the folder; see `export`."""
+    chosen = list(dict.fromkeys([board, HOST]))
+    made = {"model.h": model.header, "model.c": model.source, "model_hash.h": _hash_header(model_hash(model))}
+    made |= {"main.c": (boards.sources() / "main.c").read_text("utf-8"), **_runtime(), **_boards(chosen)}
+    return made | {name: _filled(name, board, chosen) for name in ("Makefile", "CMakeLists.txt", "README.md")}
 
 
 def model_hash(model: ModelSource) -> int:

@@ -13,6 +13,7 @@ from bqsearch.errors import UnsupportedError
 from bqsearch.firmware import ctext
 from bqsearch.firmware.records import Record, records_of
 from bqsearch.graph.ir import Graph
+from bqsearch.graph.ops import operator_names
 from bqsearch.hardware.buffers import Buffer
 from bqsearch.hardware.schedule import ALIGNMENT, Schedule, Step
 from bqsearch.hardware.scratch import scratch_sizes
@@ -63,7 +64,7 @@ def check_kernels(graph: Graph) -> None:
     """Check, before anything is compressed, that the C runtime has a kernel for every operator of an 8-bit network.
 
     Raises:
-        UnsupportedError: It has none for an operator, or not for what it is asked to do.
+        UnsupportedError: It has none for an operator, or not for what it is asked to do; the message names which.
     """
     nowhere = Buffer(tensor=None, offset=0, nbytes=0, first=0, last=0)
     steps = [
@@ -78,7 +79,12 @@ def check_kernels(graph: Graph) -> None:
     places = [replace(nowhere, tensor=index) for index in range(len(graph.tensors))]
     empty = Coded(coding="raw", count=0, groups=1, inner=1, zero_byte=0, table=b"", stream=b"")
     coded = dict.fromkeys(range(len(graph.ops)), empty)
-    emit_graph(graph, coded, Schedule(steps=tuple(steps), buffers=tuple(places)))
+    emit_graph(graph, coded, Schedule(steps=(), buffers=tuple(places)))
+    for step, name in zip(steps, operator_names(graph), strict=True):
+        try:
+            emit_graph(graph, coded, Schedule(steps=(step,), buffers=tuple(places)))
+        except UnsupportedError as error:
+            raise UnsupportedError(f"layer {name!r}: {error}") from error
 
 
 def _header(graph: Graph, schedule: Schedule) -> str:

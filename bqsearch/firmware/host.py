@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bqsearch.errors import ModelError, OutputError
+from bqsearch.errors import ModelError, OutputError, ToolError
 from bqsearch.firmware.emit import ModelSource
 from bqsearch.graph.ir import Graph
 from bqsearch.types import Array
@@ -88,13 +88,22 @@ def compiler() -> str:
     """The host's C compiler.
 
     Raises:
-        OutputError: There is none.
+        ToolError: There is none.
     """
     named = os.environ.get("CC", "cc")
     found = shutil.which(named)
     if found is None:
-        raise OutputError(f"no C compiler {named!r} on this machine: install one (Debian: apt install gcc), or set CC")
+        raise ToolError(f"no C compiler {named!r} on this machine: apt-get install gcc libc6-dev, or set CC")
     return found
+
+
+def obstacle() -> str | None:
+    """Why nothing can be built on this machine, and what would help; None if it can. Compiles the runtime, once."""
+    try:
+        _objects(_own_folder(), FLAGS)
+    except (ToolError, OutputError) as error:
+        return str(error)
+    return None
 
 
 def build(graph: Graph, model: ModelSource, cache: Path | None = None, flags: Sequence[str] = FLAGS) -> HostModel:
@@ -107,7 +116,8 @@ def build(graph: Graph, model: ModelSource, cache: Path | None = None, flags: Se
         flags: For the compiler.
 
     Raises:
-        OutputError: There is no compiler, or it fails; or others may write to the folder.
+        ToolError: There is no compiler, or it fails.
+        OutputError: Others may write to the folder.
     """
     folder = cache or _own_folder()
     objects = _objects(folder, flags)
@@ -154,4 +164,4 @@ def _objects(folder: Path, flags: Sequence[str]) -> Path:
 def _compile(arguments: Sequence[str]) -> None:
     done = subprocess.run([compiler(), *arguments], capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise OutputError(f"the C compiler failed: {done.stderr.strip()[-2000:]}")
+        raise ToolError(f"the C compiler failed: {done.stderr.strip()[-2000:]}")

@@ -21,11 +21,54 @@ from bqsearch.hardware.target import Target
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Planner:
+    """Decides how a network is executed, however it is compressed; see `hardware.memory`.
+
+    Within its room, or what weights in RAM leave of it, that is with as few repeated decodes as can be.
+
+    Attributes:
+        graph: The uncompressed 8-bit network.
+        room: Bytes of arena to keep to, also at the price of time.
+        thrift: Share of the weights whose decoding may be repeated for less RAM than that.
+    """
+
+    graph: Graph
+    room: int
+    thrift: float
+
+    @cached_property
+    def arenas(self) -> Arenas:
+        """The network's schedules."""
+        return plan_arenas(self.graph, self.room)
+
+    def plan(self, tables: Mapping[int, int], resident: int = 0) -> ArenaPlan:
+        """The smallest of the plans that repeat little, or what the room asks for if that one does not keep to it.
+
+        Args:
+            tables: Bytes of RAM of the decoder of each operator's weights, as in `hardware.scratch`.
+            resident: Bytes of weights in RAM.
+        """
+        room = max(self.room - resident, 0)
+        most = self.thrift * sum(layer.size for layer in layers(self.graph))
+        modest = [plan for plan in self.arenas.plans if plan.repeated <= most]
+        if self.thrift and modest:
+            smallest = min(modest, key=lambda plan: plan.with_tables(tables)[0])
+            if smallest.with_tables(tables)[0] <= room:
+                return smallest
+        return self.arenas.within(room, tables)
+
+    def plan_of(self, model: CompressedModel) -> ArenaPlan:
+        """The same for what a compressed network needs."""
+        return self.plan(decoder_tables(model), _all_resident_bytes(model))
+
+    def schedule(self, model: CompressedModel) -> Schedule:
+        """What the runtime executes, and where all of it lies."""
+        return self.plan_of(model).schedule(decoder_tables(model))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class StreamedFootprint:
     """See `Footprint`.
-
-    In what weights in RAM leave of its room, a network is executed with as few repeated decodes as can be; see
-    `hardware.memory`.
 
     Attributes:
         graph: The uncompressed 8-bit network.
@@ -46,12 +89,12 @@ class StreamedFootprint:
     @property
     def activations(self) -> int:
         """Arena of the uncompressed network, bytes: activations, and what decoding without codebooks needs."""
-        return self._plan({}, 0).nbytes
+        return self.planner.plan({}).nbytes
 
     @property
     def lower_bound(self) -> int:
         """Bytes that no arena of the uncompressed network goes below, in whatever order and places."""
-        return self.arenas.lower_bound
+        return self.planner.arenas.lower_bound
 
     def flash(self, model: CompressedModel) -> Flash:
         """Bytes of flash."""
@@ -67,8 +110,8 @@ class StreamedFootprint:
 
     def ram(self, model: CompressedModel) -> Ram:
         """Bytes of RAM."""
-        tables = _tables(model)
-        plan = self._plan_of(model)
+        tables = decoder_tables(model)
+        plan = self.planner.plan_of(model)
         arena, peak = plan.with_tables(tables)
         return Ram(
             activations=plan.nbytes,
@@ -81,11 +124,11 @@ class StreamedFootprint:
 
     def schedule(self, model: CompressedModel) -> Schedule:
         """What the runtime executes, and where all of it lies."""
-        return self._plan_of(model).schedule(_tables(model))
+        return self.planner.schedule(model)
 
     def decodes(self, model: CompressedModel) -> Mapping[int, int]:
         """For each operator how often its weights are decoded in an inference."""
-        return self._plan_of(model).decodes
+        return self.planner.plan_of(model).decodes
 
     def stored(self, coding: str, stream_bytes: int, table_bytes: int) -> int:
         """Stream and table; the record of an operator does not grow with them."""
@@ -94,35 +137,15 @@ class StreamedFootprint:
 
     def least_ram(self, layer: Layer, coding: str, table_bytes: int) -> int:
         """Exact for the layer's step if no other layer in it has a codebook, in the plan of the smallest arena."""
-        arena = self.arenas.least(layer.op, decoder_bytes(coding, table_bytes))
+        arena = self.planner.arenas.least(layer.op, decoder_bytes(coding, table_bytes))
         return arena + self.target.stack + self.target.static_ram
 
     @cached_property
-    def arenas(self) -> Arenas:
-        """The network's schedules."""
-        return plan_arenas(self.graph, self._arena_room)
-
-    def _plan_of(self, model: CompressedModel) -> ArenaPlan:
-        return self._plan(_tables(model), _all_resident_bytes(model))
-
-    def _plan(self, tables: Mapping[int, int], resident: int) -> ArenaPlan:
-        """The smallest of the plans that repeat little, or what the room asks for if that one does not keep to it.
-
-        The room is what `resident` bytes of weights in RAM leave.
-        """
-        room = max(self._arena_room - resident, 0)
-        most = self.thrift * sum(layer.size for layer in layers(self.graph))
-        modest = [plan for plan in self.arenas.plans if plan.repeated <= most]
-        if self.thrift and modest:
-            smallest = min(modest, key=lambda plan: plan.with_tables(tables)[0])
-            if smallest.with_tables(tables)[0] <= room:
-                return smallest
-        return self.arenas.within(room, tables)
-
-    @property
-    def _arena_room(self) -> int:
+    def planner(self) -> Planner:
+        """Decides how it is executed."""
         room = self.target.ram if self.room is None else self.room
-        return max(room - self.target.stack - self.target.static_ram, 0)
+        free = max(room - self.target.stack - self.target.static_ram, 0)
+        return Planner(graph=self.graph, room=free, thrift=self.thrift)
 
     @cached_property
     def _names(self) -> tuple[str, ...]:
@@ -138,8 +161,8 @@ class StreamedFootprint:
         return sum(layer.channels for layer in layers(self.graph)) * self.target.channel_record
 
 
-def _tables(model: CompressedModel) -> dict[int, int]:
-    """RAM of each layer's decoder."""
+def decoder_tables(model: CompressedModel) -> dict[int, int]:
+    """Bytes of RAM of each layer's decoder, by operator."""
     return {
         entry.layer.op: decoder_bytes(entry.option.choice.coding, entry.option.table_bytes) for entry in model.layers
     }

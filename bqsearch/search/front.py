@@ -19,7 +19,7 @@ from bqsearch.search.expected import Estimate, estimates
 from bqsearch.search.folder import RunFolder, write_json
 from bqsearch.search.pareto import undominated
 from bqsearch.search.planfile import file_names, write_point
-from bqsearch.search.prepare import OnStage, Problem
+from bqsearch.search.prepare import RUNTIME_NAMES, OnStage, Problem
 from bqsearch.search.quality import ACCURACY, CONFIDENCE
 from bqsearch.search.record import Record
 from bqsearch.types import Floats
@@ -80,7 +80,8 @@ def make_front(problem: Problem, searched: Searched, on_stage: OnStage) -> Front
     A point that the board's interpreter aborts on is left out. The holdout's scores have no part in the choice.
     """
     chosen = pareto_trials(problem, searched.records)
-    scorer = problem.holdout_scorer(_Told(on_stage, len(problem.data.holdout) * (1 + len(chosen))))
+    told = _Told(on_stage, RUNTIME_NAMES[problem.cost.target.runtime], len(problem.data.holdout) * (1 + len(chosen)))
+    scorer = problem.holdout_scorer(told)
     baseline = searched.baseline
     before = problem.quality.scores(scorer, scorer.reference)
     expected = _expected(problem, searched.records)
@@ -117,14 +118,14 @@ def _litert_scores(problem: Problem, scorer: Scorer, before: Floats) -> Floats:
 class _Told:
     """Says how far the reading of the holdout is; called from several threads."""
 
-    def __init__(self, on_stage: OnStage, total: int) -> None:
-        self._on_stage, self._total, self._done = on_stage, total, 0
+    def __init__(self, on_stage: OnStage, runtime: str, total: int) -> None:
+        self._on_stage, self._runtime, self._total, self._done = on_stage, runtime, total, 0
         self._lock = Lock()
 
     def __call__(self, count: int) -> None:
         with self._lock:
             self._done += count
-            self._on_stage(f"reading the holdout on TensorFlow Lite Micro: {self._done:,} of {self._total:,} inputs")
+            self._on_stage(f"reading the holdout on {self._runtime}: {self._done:,} of {self._total:,} inputs")
 
 
 def _read_point(problem: Problem, record: Record, trial: int, estimate: Estimate, scorer: Scorer) -> Point | ModelError:
@@ -337,7 +338,7 @@ def is_front(value: Any) -> bool:
 
 def _notes(problem: Problem, front: Front) -> list[str]:
     """What a careful reader should know."""
-    notes = [*_limit_notes(problem, front), *_micro_notes(problem, front)]
+    notes = [*_limit_notes(problem, front), *_runtime_notes(problem, front)]
     notes += (_accuracy_notes if problem.quality is ACCURACY else _fidelity_notes)(problem, front)
     if front.recommended is not None:
         drop = _point(problem, front, front.recommended)["drop_holdout"]
@@ -402,8 +403,13 @@ def _given_kind(problem: Problem) -> str:
     return "float" if int8.is_float(problem.given) else "uint8"
 
 
-def _micro_notes(problem: Problem, front: Front) -> Iterator[str]:
-    """What is particular to boards with TensorFlow Lite Micro."""
+def _runtime_notes(problem: Problem, front: Front) -> Iterator[str]:
+    """What is particular to the board's runtime."""
+    if problem.obstacle is not None:
+        yield (
+            f"accuracy and fidelity on the holdout are LiteRT's, whose rounding may differ from the board's by a step, "
+            f"for its runtime cannot be built here: {problem.obstacle}"
+        )
     if front.given is not None and _given_kind(problem) == "uint8":
         yield (
             "TensorFlow Lite Micro has no uint8 kernels: the network is converted to int8, activations exactly, "

@@ -13,19 +13,60 @@ from bqsearch.bank.weights import Moments
 from bqsearch.compress import CompressedModel, compress
 from bqsearch.datasets.base import Dataset, Normalize
 from bqsearch.errors import OutputError, PlanError, StudyError
-from bqsearch.exporters import tflite, tflm
+from bqsearch.exporters import firmware, tflite, tflm
+from bqsearch.firmware.board import BOARDS, HOST, Board
+from bqsearch.firmware.emit import emit
 from bqsearch.graph.ir import Graph
+from bqsearch.hardware.cost import CostModel
+from bqsearch.hardware.schedule import Schedule
+from bqsearch.hardware.streamed import Planner, StreamedFootprint
 from bqsearch.packing.containers import CONTAINERS
+from bqsearch.packing.streams import STREAMS
 from bqsearch.plan import Plan
 from bqsearch.runtime.moments import moments
 from bqsearch.runtime.successive import MOST_INPUTS, Successive
 from bqsearch.search import prepare
 from bqsearch.search.folder import write_bytes, write_json
-from bqsearch.search.prepare import OnStage, Problem
+from bqsearch.search.prepare import MICRO, OnStage, Problem
 from bqsearch.search.spec import Recipe, make_recipe
 from bqsearch.types import Array
 
-PLAN, MODEL, MICRO_MODEL = "plan.json", "model.tflite", "model_tflm.tflite"
+PLAN, MODEL, MICRO_MODEL, FIRMWARE = "plan.json", "model.tflite", "model_tflm.tflite", "firmware"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FirmwareSettings:
+    """What firmware is made by, besides the compressed network.
+
+    Attributes:
+        board: Name of a board, `"host"` where bqsearch has no files for the target.
+        room: Bytes of arena to keep to.
+        thrift: Share of the weights whose decoding may be repeated for less RAM than that.
+    """
+
+    board: str
+    room: int
+    thrift: float
+
+    @classmethod
+    def of(cls, cost: CostModel) -> "FirmwareSettings | None":
+        """Of a board with bqsearch's runtime; None for other targets."""
+        if not isinstance(cost.footprint, StreamedFootprint):
+            return None
+        board = BOARDS.get(cost.target.name, HOST)
+        return cls(board=board.name, room=cost.footprint.planner.room, thrift=cost.footprint.planner.thrift)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "FirmwareSettings":
+        """From plain values. Raises `ValueError`, `KeyError` or `TypeError` if they are none."""
+        board, room, thrift = str(value["board"]), int(value["room"]), float(value["thrift"])
+        if board not in BOARDS or room < 0 or not 0 <= thrift <= 1:
+            raise ValueError(f"no firmware for {board!r} with {room} B and a thrift of {thrift}")
+        return cls(board=board, room=room, thrift=thrift)
+
+    def planner(self, graph: Graph) -> Planner:
+        """What decides how a network is executed."""
+        return Planner(graph=graph, room=self.room, thrift=self.thrift)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -36,6 +77,7 @@ class PlanFile:
         plan: The choices.
         recipe: Of the run.
         runtime: Of the board, `"bqsearch"` or `"tflm"`.
+        firmware: What firmware is made by; None where the runtime is not bqsearch's.
         model_sha256: Fingerprint of the model that was given.
         data_sha256: Fingerprint of the data that calibrated it.
         files_sha256: SHA-256 of the point's files, by name.
@@ -44,6 +86,7 @@ class PlanFile:
     plan: Plan
     recipe: Recipe
     runtime: str
+    firmware: FirmwareSettings | None
     model_sha256: str
     data_sha256: str
     files_sha256: Mapping[str, str]
@@ -54,6 +97,7 @@ class PlanFile:
             **self.plan.to_json(),
             "recipe": asdict(self.recipe),
             "runtime": self.runtime,
+            "firmware": None if self.firmware is None else asdict(self.firmware),
             "sha256": {"model": self.model_sha256, "data": self.data_sha256, "files": dict(self.files_sha256)},
         }
 
@@ -71,6 +115,7 @@ class PlanFile:
                 plan=plan,
                 recipe=make_recipe(value["recipe"]),
                 runtime=_runtime(value["runtime"]),
+                firmware=FirmwareSettings.from_json(value["firmware"]) if value["runtime"] == STREAMS.name else None,
                 model_sha256=str(value["sha256"]["model"]),
                 data_sha256=str(value["sha256"]["data"]),
                 files_sha256={str(name): str(digest) for name, digest in value["sha256"]["files"].items()},
@@ -87,26 +132,41 @@ def _runtime(name: object) -> str:
 
 def file_names(runtime: str) -> dict[str, str]:
     """What a point's folder holds under a runtime, by what it is."""
-    micro = {"tflm": MICRO_MODEL} if runtime == prepare.MICRO else {}
-    return {"plan": PLAN, "model": MODEL, **micro}
+    of_runtime = {MICRO: {"tflm": MICRO_MODEL}, STREAMS.name: {"firmware": FIRMWARE}}
+    return {"plan": PLAN, "model": MODEL, **of_runtime.get(runtime, {})}
 
 
-def point_files(model: CompressedModel, runtime: str) -> dict[str, bytes]:
-    """A point's files besides its plan: what LiteRT runs, and what the board's interpreter runs."""
+def point_files(
+    model: CompressedModel, runtime: str, board: Board | None, schedule: Schedule | None
+) -> dict[str, bytes]:
+    """A point's files besides its plan: what LiteRT runs, and what the board runs.
+
+    Args:
+        model: The point.
+        runtime: Of the target.
+        board: What firmware is for; None where the runtime is not bqsearch's.
+        schedule: How firmware executes the point; None as for the board.
+    """
     made = {MODEL: tflite.export(model)}
-    if runtime == prepare.MICRO:
+    if runtime == MICRO:
         made[MICRO_MODEL] = tflm.export(model)
-    return made
+    if board is None or schedule is None:
+        return made
+    texts = firmware.texts(emit(model, schedule), board)
+    return {**made, **{f"{FIRMWARE}/{name}": text.encode() for name, text in texts.items()}}
 
 
 def write_point(problem: Problem, model: CompressedModel, folder: Path) -> None:
     """Write a point's `plan.json` and its files."""
-    runtime = problem.cost.target.runtime
-    made = point_files(model, runtime)
+    settings, footprint = FirmwareSettings.of(problem.cost), problem.cost.footprint
+    schedule = footprint.schedule(model) if isinstance(footprint, StreamedFootprint) else None
+    runtime, board = problem.cost.target.runtime, None if settings is None else BOARDS[settings.board]
+    made = point_files(model, runtime, board, schedule)
     written = PlanFile(
         plan=model.plan,
         recipe=replace(problem.spec.recipe, data=problem.data.name),
         runtime=runtime,
+        firmware=settings,
         model_sha256=problem.source,
         data_sha256=problem.data.fingerprint,
         files_sha256={name: _sha256(content) for name, content in made.items()},
@@ -124,6 +184,7 @@ class Material:
         normalize: How the data's pixels become the network's real inputs.
         inputs: Calibration inputs, codes.
         runtime: Of the board.
+        firmware: What firmware is made by; None where the runtime is not bqsearch's.
         compensated: Whether the plans compensate errors, which takes covariances.
     """
 
@@ -132,7 +193,21 @@ class Material:
     normalize: Normalize | None
     inputs: Array
     runtime: str
+    firmware: FirmwareSettings | None
     compensated: bool
+
+    def files(self, model: CompressedModel) -> dict[str, bytes]:
+        """A point's files besides its plan."""
+        board = None if self.firmware is None else BOARDS[self.firmware.board]
+        return point_files(model, self.runtime, board, self.schedule(model))
+
+    def schedule(self, model: CompressedModel) -> Schedule | None:
+        """How firmware executes a point; None where the runtime is not bqsearch's."""
+        return None if self._planner is None else self._planner.schedule(model)
+
+    @cached_property
+    def _planner(self) -> Planner | None:
+        return None if self.firmware is None else self.firmware.planner(self.graph)
 
     def remake(self, plan: Plan) -> CompressedModel:
         """The network under a plan."""
@@ -174,6 +249,7 @@ def gather(file: PlanFile, model: str, data: str | None, on_stage: OnStage) -> M
         normalize=normalize,
         inputs=inputs,
         runtime=file.runtime,
+        firmware=file.firmware,
         compensated=file.plan.method.error_compensation,
     )
 
@@ -196,7 +272,7 @@ def apply(file: PlanFile, model: str, data: str | None, folder: Path, on_stage: 
         raise OutputError(f"{there[0]} exists and is not overwritten: choose another --out")
     material = gather(file, model, data, on_stage)
     on_stage("building the plan's codebooks")
-    made = point_files(material.remake(file.plan), file.runtime)
+    made = material.files(material.remake(file.plan))
     found = {name: _sha256(content) for name, content in made.items()}
     for name in sorted({*found, *file.files_sha256}):
         wanted = file.files_sha256.get(name, "none")

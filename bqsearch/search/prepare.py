@@ -14,7 +14,9 @@ from bqsearch.compress import CompressedModel, compress
 from bqsearch.datasets import feed, source
 from bqsearch.datasets.base import Dataset, Normalize, Split
 from bqsearch.datasets.features import FEATURES
-from bqsearch.errors import DatasetError, ModelError, UnknownNameError
+from bqsearch.errors import DatasetError, ModelError, UnknownNameError, UnsupportedError
+from bqsearch.firmware import host
+from bqsearch.firmware.emit import check_kernels
 from bqsearch.graph import passes
 from bqsearch.graph.equalize import equalize
 from bqsearch.graph.ir import Graph
@@ -22,10 +24,11 @@ from bqsearch.graph.ops import layers
 from bqsearch.graph.signed import is_unsigned, to_signed
 from bqsearch.hardware import target as targets
 from bqsearch.hardware.cost import CostModel
-from bqsearch.hardware.micro import raw_file
+from bqsearch.hardware.micro import MicroFootprint, raw_file
+from bqsearch.hardware.streamed import StreamedFootprint
 from bqsearch.hardware.target import Target
 from bqsearch.importers import files
-from bqsearch.measure import Engine, LiteRt, Measurements, Micro, Objective, Scorer, real_values
+from bqsearch.measure import Engine, LiteRt, Measurements, Micro, Objective, Scorer, Streamed, real_values
 from bqsearch.packing.containers import CONTAINERS
 from bqsearch.plan import Plan
 from bqsearch.runtime import calibrate, int8, tflm
@@ -38,7 +41,8 @@ from bqsearch.search.spec import OBJECTIVES, UNLABELED_OBJECTIVES, Recipe, Study
 from bqsearch.types import Array, Floats, Shape
 from bqsearch.zoo.base import ZooModel
 
-MICRO = "tflm"  # the runtime that has signed kernels only, and that scores the front
+MICRO = "tflm"  # the runtime that has signed kernels only
+RUNTIME_NAMES = {MICRO: Micro.name, "bqsearch": Streamed.name}
 THRIFT = 0.25  # of the weights may be decoded again for less RAM, where that is an objective
 SENSITIVITY_INPUTS = 64  # enough to rank layers, few enough to run every layer's probe
 
@@ -142,13 +146,24 @@ class Problem:
         Args:
             on_done: Told how many more inputs have been run, where that takes long.
         """
-        if self.cost.target.runtime != MICRO:
-            return self.litert_holdout_scorer()
-        return make_scorer(self.graph, self.bank, self.data, self.data.holdout, self.normalize, Micro(on_done))
+        footprint = self.cost.footprint
+        if isinstance(footprint, MicroFootprint):
+            return self._holdout_scorer(Micro(on_done))
+        if isinstance(footprint, StreamedFootprint) and self.obstacle is None:
+            return self._holdout_scorer(Streamed(footprint, on_done))
+        return self.litert_holdout_scorer()
 
     def litert_holdout_scorer(self) -> Scorer:
         """Runs models on the holdout split in LiteRT."""
-        return make_scorer(self.graph, self.bank, self.data, self.data.holdout, self.normalize)
+        return self._holdout_scorer(None)
+
+    def _holdout_scorer(self, engine: Engine | None) -> Scorer:
+        return make_scorer(self.graph, self.bank, self.data, self.data.holdout, self.normalize, engine)
+
+    @cached_property
+    def obstacle(self) -> str | None:
+        """Why the holdout cannot be read as the board computes, so that LiteRT reads it; None if it can."""
+        return host.obstacle() if isinstance(self.cost.footprint, StreamedFootprint) else None
 
     def given_scores(self, split: Split, scorer: Scorer) -> Floats:
         """The given network's scores in LiteRT by the run's quality, on a split and its scorer, `(n,)`."""
@@ -183,6 +198,8 @@ def prepare(spec: StudySpec, on_stage: OnStage) -> Problem:
     if cost.accelerator is not None:
         on_stage("mapping the layers onto the accelerator")
         cost.accelerator.check()
+    if isinstance(cost.footprint, StreamedFootprint):
+        _try_kernels(graph)
     bank = make_bank(spec, target.runtime, graph, data, normalize, on_stage)
     return Problem(
         spec=spec,
@@ -218,6 +235,16 @@ def _try_micro(graph: Graph, inputs: Array) -> None:
         tflm.run(raw_file(graph), inputs)
     except ModelError as error:
         raise ModelError(f"{error}. A board with bqsearch's own runtime, as hifive1, does not need it") from error
+
+
+def _try_kernels(graph: Graph) -> None:
+    """Raise what bqsearch's runtime lacks for the network before anything is searched."""
+    try:
+        check_kernels(graph)
+    except UnsupportedError as error:
+        raise UnsupportedError(
+            f"{error}. Choose a board with TensorFlow Lite Micro, as nrf52840, or build the network without it"
+        ) from error
 
 
 def settle(spec: StudySpec, data: Dataset) -> tuple[StudySpec, Dataset]:

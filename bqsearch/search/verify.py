@@ -115,21 +115,29 @@ def verify(
         model = material.remake(file.plan)
         micro = cost.footprint if isinstance(cost.footprint, MicroFootprint) else None
         ran = _streams(model, place) if micro is None else _micro(model, material, place, micro, inputs)
-        yield Verified(point=point["id"], checks=(*_files(file, model, place), *ran, *_figures(model, cost, point)))
+        yield Verified(
+            point=point["id"], checks=(*_files(file, material.files(model), place), *ran, *_figures(model, cost, point))
+        )
 
 
-def _files(file: PlanFile, model: CompressedModel, place: Path) -> Iterator[Check]:
-    """On disk as they were written, and the same when they are made again."""
-    for name, made in planfile.point_files(model, file.runtime).items():
-        found = _read(place / name)
-        wrong = ""
-        if not found:
-            wrong = "missing or unreadable"
-        elif hashlib.sha256(found).hexdigest() != file.files_sha256.get(name):
-            wrong = "not the file that was written"
-        elif found != made:
-            wrong = "not what plan.json makes"
-        yield Check(name=name, passed=not wrong, detail=wrong or f"{len(found):,} B, made again byte for byte")
+def _files(file: PlanFile, made: Mapping[str, bytes], place: Path) -> Iterator[Check]:
+    """On disk as they were written, and the same when they are made again; a folder's files are one check."""
+    wrongs = {name: _wrong(file, name, content, place) for name, content in made.items()}
+    for top in dict.fromkeys(Path(name).parts[0] for name in made):
+        names = [name for name in made if Path(name).parts[0] == top]
+        wrong = "; ".join(f"{name} {wrongs[name]}" if name != top else wrongs[name] for name in names if wrongs[name])
+        size = f"{sum(len(made[name]) for name in names):,} B"
+        detail = size if names == [top] else f"{len(names)} files, {size}"
+        yield Check(name=top, passed=not wrong, detail=wrong or f"{detail}, made again byte for byte")
+
+
+def _wrong(file: PlanFile, name: str, made: bytes, place: Path) -> str:
+    found = _read(place / name)
+    if not found:
+        return "missing or unreadable"
+    if hashlib.sha256(found).hexdigest() != file.files_sha256.get(name):
+        return "not the file that was written"
+    return "" if found == made else "not what plan.json makes"
 
 
 def _read(path: Path) -> bytes:

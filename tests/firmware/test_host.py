@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bqsearch.errors import ModelError, OutputError
+from bqsearch.errors import ModelError, OutputError, ToolError
 from bqsearch.firmware import host
 from bqsearch.firmware.emit import emit_graph
 from bqsearch.firmware.layers import raw_weights
@@ -30,14 +30,14 @@ def test_equal_networks_are_built_once(cache: Path) -> None:
 def test_a_missing_compiler_is_named(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CC", "no-such-compiler")
     graph = small_int8_network()
-    with pytest.raises(OutputError, match=r"no C compiler 'no-such-compiler' on this machine: install one"):
+    with pytest.raises(ToolError, match=r"no C compiler 'no-such-compiler' on this machine: apt-get install gcc"):
         host.build(graph, emit_graph(graph, {}, plan(graph)), cache)
 
 
 def test_a_compiler_that_fails_says_why(cache: Path) -> None:
     graph = small_int8_network()
     source = emit_graph(graph, {}, plan(graph))
-    with pytest.raises(OutputError, match=r"the C compiler failed: (.|\n)*nonsense"):
+    with pytest.raises(ToolError, match=r"the C compiler failed: (.|\n)*nonsense"):
         host.build(graph, replace(source, source=source.source + "nonsense"), cache)
 
 

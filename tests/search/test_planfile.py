@@ -11,14 +11,19 @@ import numpy as np
 import pytest
 
 from bqsearch.errors import BqsearchError, OutputError, PlanError
+from bqsearch.firmware import emulator, toolchain
+from bqsearch.firmware.board import HOST
 from bqsearch.graph.flatbuffer import serialize
+from bqsearch.hardware import target
 from bqsearch.importers.tflite import load
+from bqsearch.measure import Streamed
 from bqsearch.plan import Choice, Plan
 from bqsearch.runtime import tflm
 from bqsearch.search import prepare
-from bqsearch.search.planfile import MICRO_MODEL, MODEL, PLAN, PlanFile, apply, file_names, write_point
+from bqsearch.search.planfile import FIRMWARE, MICRO_MODEL, MODEL, PLAN, PlanFile, apply, file_names, write_point
 from bqsearch.search.prepare import Problem
 from decoding import need_tflm
+from firmware.sample import need
 from networks import small_float_network, small_int8_network, small_uint8_network
 from search.problems import prepared, write_files
 
@@ -65,9 +70,13 @@ def written(problem: Problem, folder: Path, plan: Plan | None = None) -> Path:
     return folder
 
 
+def files_in(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
 def again(file: PlanFile, files: Files, folder: Path, data: str | None = None) -> Path:
     names = apply(file, files["model"], data, folder, lambda words: None)
-    assert sorted([PLAN, *names]) == sorted(path.name for path in folder.iterdir())
+    assert sorted([PLAN, *names]) == files_in(folder)
     return folder
 
 
@@ -80,11 +89,13 @@ def test_apply_makes_the_same_bytes(case: tuple[Files, Problem], tmp_path: Path,
     first = written(problem, tmp_path / "first", plan)
     assert PlanFile.read(first / PLAN).plan == plan
     second = again(PlanFile.read(first / PLAN), files, tmp_path / "second")
+    own = MICRO_MODEL if problem.cost.target.name == "nrf52840" else FIRMWARE
     names = sorted(file_names(problem.cost.target.runtime).values())
-    assert names == [MODEL, *([MICRO_MODEL] if problem.cost.target.name == "nrf52840" else []), PLAN]
+    assert names == sorted([MODEL, own, PLAN])
     for folder in (first, second):
         assert sorted(path.name for path in folder.iterdir()) == names
-    for name in names:
+    assert files_in(first) == files_in(second)
+    for name in files_in(first):
         assert (second / name).read_bytes() == (first / name).read_bytes()
 
 
@@ -92,8 +103,9 @@ def test_a_plan_tells_its_runtime_and_every_files_hash(case: tuple[Files, Proble
     files, problem = case
     told = json.loads((written(problem, tmp_path) / PLAN).read_text())
     assert told["runtime"] == problem.cost.target.runtime
-    others = [path for path in tmp_path.iterdir() if path.name != PLAN]
-    assert told["sha256"]["files"] == {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in others}
+    others = [name for name in files_in(tmp_path) if name != PLAN]
+    digests = {name: hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() for name in others}
+    assert told["sha256"]["files"] == digests
     given = load(Path(files["model"]))
     assert told["sha256"]["model"] == given.fingerprint
     assert json.loads(json.dumps(PlanFile.read(tmp_path / PLAN).to_json())) == told
@@ -182,9 +194,58 @@ def test_a_tampered_plan_is_refused(case: tuple[Files, Problem], tmp_path: Path,
         pytest.skip("its files are those of bqsearch's runtime")
     TAMPERED[tampering](value)
     path.write_text(json.dumps(value))
-    with pytest.raises(BqsearchError, match=r"is not the plan's|differ in|unknown scheme|has 2 to|cannot code"):
+    with pytest.raises(
+        BqsearchError, match=r"is not the plan's|differ in|unknown scheme|has 2 to|cannot code|cannot read"
+    ):
         again(PlanFile.read(path), files, tmp_path / "second")
     assert not (tmp_path / "second").exists()
+
+
+def test_firmware_computes_what_was_scored(case: tuple[Files, Problem], tmp_path: Path) -> None:
+    """The point's folder, built for this computer, against the engine that scores the holdout."""
+    _, problem = case
+    if problem.cost.target.runtime == prepare.MICRO:
+        pytest.skip("no firmware")
+    need(HOST)
+    folder = written(problem, tmp_path / "point") / FIRMWARE
+    for text in ("model.c", "runtime/bq.c", "main.c", "boards/hifive1/link.ld", "Makefile", "README.md"):
+        assert (folder / text).is_file()
+    inputs = problem.scorer.inputs[:10]
+    outcome = emulator.run(toolchain.build(HOST, folder, tmp_path / "built"), inputs)
+    engine = problem.holdout_scorer().engine
+    assert isinstance(engine, Streamed)
+    wanted = engine.run(problem.compress(mixed(problem)), inputs)
+    np.testing.assert_array_equal(outcome.outputs, wanted.reshape(10, -1).view(np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("change", "wanted"),
+    [
+        ({"board": "stm32f405"}, r"the firmware/.* \(made with this machine's libraries\) is not the plan's"),
+        ({"board": "toaster"}, "cannot read the plan"),
+        ({"room": -1}, "cannot read the plan"),
+        ({"thrift": 2.0}, "cannot read the plan"),
+        ({"room": "much"}, "cannot read the plan"),
+    ],
+)
+def test_firmware_of_other_settings_is_refused(tmp_path: Path, change: dict[str, Any], wanted: str) -> None:
+    files = write_files(tmp_path)
+    path = written(prepared(files, schemes=SCHEMES), tmp_path / "first") / PLAN
+    value = json.loads(path.read_text())
+    assert value["firmware"]["board"] == "hifive1"
+    value["firmware"].update(change)
+    path.write_text(json.dumps(value))
+    with pytest.raises(PlanError, match=wanted):
+        again(PlanFile.read(path), files, tmp_path / "second")
+
+
+def test_a_board_without_files_gets_firmware_for_a_computer(tmp_path: Path) -> None:
+    board = tmp_path / "mine.toml"
+    board.write_text((Path(target.__file__).parent / "targets" / "hifive1.toml").read_text())
+    problem = prepared(write_files(tmp_path), target=str(board), schemes=SCHEMES)
+    folder = written(problem, tmp_path / "point")
+    assert PlanFile.read(folder / PLAN).firmware.board == "host"
+    assert not (folder / FIRMWARE / "boards" / "hifive1").exists()
 
 
 UNREADABLE: dict[str, Any] = {

@@ -143,7 +143,27 @@ def test_uint8_stays_uint8_where_the_runtime_has_it(unsigned: Files, board: str)
     assert (problem.graph.input.dtype, problem.graph.output.dtype) == ("uint8", "uint8")
     assert problem.given is None
     np.testing.assert_array_equal(problem.scorer.inputs, problem.data.search.x)
-    assert problem.holdout_scorer().engine.name == "LiteRT"
+    assert problem.holdout_scorer().engine.name == "bqsearch's runtime"
+    assert problem.litert_holdout_scorer().engine.name == "LiteRT"
+
+
+@pytest.mark.parametrize("board", OWN)
+def test_an_operator_without_a_kernel_is_told_before_the_search(tmp_path: Path, board: str) -> None:
+    files = write_files(tmp_path)
+    Path(files["model"]).write_bytes(serialize(doubled(small_int8_network())))
+    stages: list[str] = []
+    wanted = r"layer 'mul \(operator 7\)': .*no kernel for MUL; it has ADD, .*Choose a board with TensorFlow Lite Micro"
+    with pytest.raises(UnsupportedError, match=wanted):
+        prepare.prepare(make_spec({**files, "target": board}), stages.append)
+    assert stages[-1] == "reading the data"
+
+
+def doubled(graph: Graph) -> Graph:
+    """The network's outputs, squared."""
+    output = graph.outputs[0]
+    squared = replace(graph.tensors[output], name="squared")
+    op = Op(code="MUL", inputs=(output, output), outputs=(len(graph.tensors),), options={}, options_type="MulOptions")
+    return replace(graph, tensors=(*graph.tensors, squared), ops=(*graph.ops, op), outputs=(len(graph.tensors),))
 
 
 @pytest.mark.parametrize("board", MICROS)

@@ -31,7 +31,7 @@ POINTS = 2  # of each run are kept: the smallest and the largest
 INPUTS = 1
 BOARDS = ["hifive1", "nrf52840"]
 CHECKS = {
-    "hifive1": ["model.tflite", "streams", "flash", "ram"],
+    "hifive1": ["model.tflite", "firmware", "streams", "flash", "ram"],
     "nrf52840": ["model.tflite", "model_tflm.tflite", "outputs", "size", "arena", "flash", "ram"],
 }
 
@@ -184,6 +184,10 @@ def replace_model(run: Run, point: Path) -> None:
     (point / "model.tflite").write_bytes(serialize(small_uint8_network(5)))
 
 
+def change_firmware(run: Run, point: Path) -> None:
+    flip(point / "firmware" / "model.c", 200)
+
+
 def change_choice(run: Run, point: Path) -> None:
     plan = json.loads((point / "plan.json").read_text())
     plan["layers"]["dense"] = "kmeans-3-packed"
@@ -217,6 +221,7 @@ BREAKS: list[tuple[Break, str, str]] = [
     (damage_model, "model.tflite", "not the file that was written"),
     (replace_model, "model.tflite", "not the file that was written"),
     (change_choice, "model.tflite", "not what plan.json makes"),
+    (change_firmware, "firmware", "firmware/model.c not the file that was written"),
     (forget_hashes, "model.tflite", "not the file that was written"),
     (change_flash, "flash", "front.json has"),
     (change_ram, "ram", "front.json has"),
