@@ -167,6 +167,12 @@ def started(program: Program, patience: float = PATIENCE) -> Iterator[Device]:
             process.kill()
 
 
+def find_emulator(board: Board) -> str:
+    """The path of the emulator of a board that has one. Raises `ToolError` if it is not installed."""
+    assert board.emulator is not None
+    return find(board.emulator.command, [board.emulator.package], f"running firmware for {board.title}")
+
+
 def run(program: Program, inputs: Array, on_done: OnDone | None = None, patience: float = PATIENCE) -> Outcome:
     """Run a program on inputs.
 
@@ -214,7 +220,7 @@ def _command(program: Program) -> list[str]:
 def _emulated(board: Board, path: str) -> list[str]:
     if board.emulator is None:
         return [path]
-    qemu = find(board.emulator.command, [board.emulator.package], f"running firmware for {board.title}")
+    qemu = find_emulator(board)
     uart = ["-chardev", "stdio,id=uart,signal=off", "-serial", "chardev:uart"]
     return [qemu, "-machine", board.emulator.machine, "-kernel", path, "-icount", "shift=0", "-nodefaults",
             "-display", "none", *uart]  # fmt: skip

@@ -10,7 +10,8 @@ from rich.text import Text
 
 from bqsearch.report import facts, words
 from bqsearch.report.facts import Front, Point
-from bqsearch.search.verify import Check, Verified
+from bqsearch.search.check import Check
+from bqsearch.search.verify import Verified
 
 ROWS = 15  # more points than this do not help a reader of a terminal
 WIDE = 112  # from this width on an interval stands beside its figure, not below it
@@ -55,11 +56,15 @@ def verification(checked: Sequence[Verified]) -> RenderableType:
         lines = [_check(check) for check in point.checks]
         table.add_row(str(point.point), verdict, Group(*lines))
     passed = sum(point.passed for point in checked)
-    return Group(table, Text(f"{passed} of {len(checked)} points pass"))
+    skipped = dict.fromkeys(check.name for point in checked for check in point.checks if check.passed is None)
+    told = f"; skipped, not passed: {', '.join(skipped)}" if skipped else ""
+    return Group(table, Text(f"{passed} of {len(checked)} points pass{told}"))
 
 
 def _check(check: Check) -> Text:
     text = f"{check.name}: {check.detail}"
+    if check.passed is None:
+        return Text(f"- {text}", style="yellow")
     return Text(text) if check.passed else Text(f"! {text}", style="red")
 
 

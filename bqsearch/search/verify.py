@@ -3,10 +3,12 @@
 For a board with TensorFlow Lite Micro, a point's coded file runs in the interpreter beside the same weights
 uncompressed, and every output must be the same, bit for bit; the file's size and the interpreter's own figures of its
 arena must be those that the cost model says. For a board with bqsearch's runtime, every layer's stream must decode to
-the weights of the point's `model.tflite`. For both, flash and RAM must be those of front.json.
+the weights of the point's `model.tflite`, and its firmware must compute on the emulated board what it does here; see
+`onboard`. For both, flash and RAM must be those of front.json.
 """
 
 import hashlib
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,7 @@ import numpy as np
 from bqsearch.compress import CompressedModel
 from bqsearch.datasets import feed
 from bqsearch.errors import ModelError, PlanError
+from bqsearch.firmware.board import BOARDS
 from bqsearch.graph.ops import layers
 from bqsearch.hardware.cost import CostModel
 from bqsearch.hardware.micro import MicroFootprint, decoders, raw_file
@@ -25,27 +28,13 @@ from bqsearch.hardware.tflm import WHEEL, tail
 from bqsearch.importers.tflite import parse
 from bqsearch.quantizers.base import offset_codes
 from bqsearch.runtime import tflm
-from bqsearch.search import planfile, prepare
-from bqsearch.search.planfile import MICRO_MODEL, MODEL, PLAN, Material, PlanFile
+from bqsearch.search import onboard, planfile, prepare
+from bqsearch.search.check import Check
+from bqsearch.search.planfile import FIRMWARE, MICRO_MODEL, MODEL, PLAN, Material, PlanFile
 from bqsearch.search.prepare import OnStage
 from bqsearch.types import Array
 
 INPUTS = 100
-
-
-@dataclass(frozen=True, kw_only=True)
-class Check:
-    """One thing that was compared.
-
-    Attributes:
-        name: What.
-        passed: Whether it is as it should be.
-        detail: The figures, in words.
-    """
-
-    name: str
-    passed: bool
-    detail: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +51,8 @@ class Verified:
 
     @property
     def passed(self) -> bool:
-        """Whether every check passed."""
-        return all(check.passed for check in self.checks)
+        """Whether no check failed."""
+        return all(check.passed is not False for check in self.checks)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +87,19 @@ def verify(
     """
     if target.runtime == prepare.MICRO:
         tflm.require()
+    with tempfile.TemporaryDirectory() as out:
+        yield from _verify(described, folder, target, inputs, now, on_stage, Path(out))
+
+
+def _verify(
+    described: Mapping[str, Any],
+    folder: Path,
+    target: Target,
+    inputs: int,
+    now: Whereabouts,
+    on_stage: OnStage,
+    out: Path,
+) -> Iterator[Verified]:
     material: Material | None = None
     for point in described["points"]:
         place = folder / Path(point["files"]["plan"]).parent
@@ -114,7 +116,8 @@ def verify(
         on_stage(f"checking point {point['id']}")
         model = material.remake(file.plan)
         micro = cost.footprint if isinstance(cost.footprint, MicroFootprint) else None
-        ran = _streams(model, place) if micro is None else _micro(model, material, place, micro, inputs)
+        codes = feed.encode(material.data.holdout.x[:inputs], material.graph.input, material.normalize)
+        ran = _own(model, material, place, cost, codes, out) if micro is None else _micro(model, place, micro, codes)
         yield Verified(
             point=point["id"], checks=(*_files(file, material.files(model), place), *ran, *_figures(model, cost, point))
         )
@@ -147,11 +150,19 @@ def _read(path: Path) -> bytes:
         return b""
 
 
-def _micro(
-    model: CompressedModel, material: Material, place: Path, footprint: MicroFootprint, inputs: int
+def _own(
+    model: CompressedModel, material: Material, place: Path, cost: CostModel, codes: Array, out: Path
 ) -> Iterator[Check]:
+    yield from _streams(model, place)
+    schedule = material.schedule(model)
+    if material.firmware is not None and schedule is not None:
+        predicted = onboard.Predicted(flash=cost.flash(model), ram=cost.ram(model))
+        board = BOARDS[material.firmware.board]
+        yield from onboard.check(board, place / FIRMWARE, model, schedule, predicted, codes, out)
+
+
+def _micro(model: CompressedModel, place: Path, footprint: MicroFootprint, codes: Array) -> Iterator[Check]:
     coded = _read(place / MICRO_MODEL)
-    codes = feed.encode(material.data.holdout.x[:inputs], material.graph.input, material.normalize)
     yield _equal_outputs(coded, raw_file(model.decoded()), codes)
     predicted = footprint.file_bytes(model)
     yield Check(

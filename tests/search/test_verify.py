@@ -21,8 +21,9 @@ from bqsearch.importers.tflite import load
 from bqsearch.report.progress import View
 from bqsearch.runtime import tflm
 from bqsearch.search import verify
+from bqsearch.search.check import Check
 from bqsearch.search.spec import make_spec
-from bqsearch.search.verify import Check, Verified
+from bqsearch.search.verify import Verified
 from decoding import need_tflm
 from networks import small_uint8_network
 from search.problems import write_files
@@ -31,7 +32,7 @@ POINTS = 2  # of each run are kept: the smallest and the largest
 INPUTS = 1
 BOARDS = ["hifive1", "nrf52840"]
 CHECKS = {
-    "hifive1": ["model.tflite", "firmware", "streams", "flash", "ram"],
+    "hifive1": ["model.tflite", "firmware", "streams", "linker", "outputs", "stack", "flash", "ram"],
     "nrf52840": ["model.tflite", "model_tflm.tflite", "outputs", "size", "arena", "flash", "ram"],
 }
 

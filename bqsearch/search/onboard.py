@@ -1,0 +1,122 @@
+"""Checks of a point's firmware: built with the board's compiler, run on its emulator, compared with this computer's.
+
+A missing compiler or emulator fails nothing: its checks are skipped by name, with what to install.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bqsearch.compress import CompressedModel
+from bqsearch.errors import BoardError, BqsearchError, OutputError, ToolError
+from bqsearch.firmware import emulator, host, toolchain
+from bqsearch.firmware import map as linker
+from bqsearch.firmware.board import Board
+from bqsearch.firmware.emit import emit
+from bqsearch.firmware.map import SECTIONS
+from bqsearch.firmware.toolchain import Program
+from bqsearch.hardware.footprint import Flash, Ram
+from bqsearch.hardware.schedule import Schedule
+from bqsearch.search.check import Check
+from bqsearch.types import Array
+
+LINKER, OUTPUTS, STACK = "linker", "outputs", "stack"
+_SLACK = 6144  # bytes of flash: what the target's allowance for code may be wrong by
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predicted:
+    """What the cost model says of a point.
+
+    Attributes:
+        flash: By part.
+        ram: By part.
+    """
+
+    flash: Flash
+    ram: Ram
+
+    @property
+    def static(self) -> int:
+        """RAM without the stack, bytes."""
+        return self.ram.total - self.ram.stack
+
+
+def check(
+    board: Board,
+    folder: Path,
+    model: CompressedModel,
+    schedule: Schedule,
+    predicted: Predicted,
+    inputs: Array,
+    out: Path,
+) -> Iterator[Check]:
+    """Build and run a point's firmware.
+
+    Args:
+        board: What it is for.
+        folder: Where it lies.
+        model: The point.
+        schedule: How it is executed.
+        predicted: What the cost model says of it.
+        inputs: `(n, ...)` codes to run.
+        out: Folder for what is built; object files that points share stay in it.
+    """
+    if board.emulator is None:
+        reason = "skipped: bqsearch has start-up code and an emulator for its own boards only"
+        yield from (Check(name=name, passed=None, detail=reason) for name in (LINKER, OUTPUTS, STACK))
+        return
+    try:
+        toolchain.find_compiler(board.compiler, f"building firmware for {board.title}")
+    except ToolError as error:
+        yield from (_skipped(name, error) for name in (LINKER, OUTPUTS, STACK))
+        return
+    try:
+        program = toolchain.build(board, folder, out / "program", cache=out)
+        image = linker.read(program.path.read_bytes())
+    except ToolError as error:
+        yield Check(name=LINKER, passed=False, detail=str(error))
+        return
+    sizes = ", ".join(f"{name} {image.size(name):,} B" for name in SECTIONS)
+    yield Check(
+        name=LINKER,
+        passed=abs(image.flash - predicted.flash.total) <= _SLACK and image.ram <= predicted.static,
+        detail=f"{sizes}; flash {image.flash:,} B, {predicted.flash.total:,} B predicted; "
+        f"RAM without stack {image.ram:,} B, {predicted.static:,} B predicted",
+    )
+    yield from _run(program, model, schedule, predicted, inputs)
+
+
+def _run(
+    program: Program, model: CompressedModel, schedule: Schedule, predicted: Predicted, inputs: Array
+) -> Iterator[Check]:
+    try:
+        emulator.find_emulator(program.board)
+        built = host.build(model.graph, emit(model, schedule))
+    except (ToolError, OutputError) as error:
+        yield from (_skipped(name, error) for name in (OUTPUTS, STACK))
+        return
+    try:
+        outcome = emulator.run(program, inputs)
+    except (ToolError, BoardError) as error:
+        yield Check(name=OUTPUTS, passed=False, detail=str(error))
+        return
+    wanted = built.run(inputs).reshape(len(inputs), -1).view(np.uint8)
+    same = int((outcome.outputs == wanted).all(axis=1).sum())
+    yield Check(
+        name=OUTPUTS,
+        passed=same == len(inputs),
+        detail=f"{same:,} of {len(inputs):,} on the emulated board bit for bit as here, with "
+        f"{outcome.instructions.mean():,.0f} instructions an inference",
+    )
+    yield Check(
+        name=STACK,
+        passed=outcome.stack_peak <= predicted.ram.stack,
+        detail=f"{outcome.stack_peak:,} B at its peak, {predicted.ram.stack:,} B kept free",
+    )
+
+
+def _skipped(name: str, error: BqsearchError) -> Check:
+    return Check(name=name, passed=None, detail=f"skipped: {error}")
