@@ -16,6 +16,7 @@ from bqsearch.session import Outcome
 GIVEN = {
     "model": ("net.tflite", "net.tflite"),
     "data": ("digits", "digits"),
+    "features": ("profiles", "profiles"),
     "normalize": ("1.5,2", (1.5, 2.0)),
     "classes": ("a,b", ("a", "b")),
     "target": ("rp2040", "rp2040"),

@@ -48,9 +48,14 @@ def test_the_recommended_point_keeps_the_promise(finished: Run) -> None:
 
 
 def test_no_point_of_the_front_beats_another(finished: Run) -> None:
-    rows = [(p["drop_expected"], p["flash_bytes"], p["ram_bytes"]) for p in finished.front["points"]]
-    for i, one in enumerate(rows):
-        assert not any(all(a <= b for a, b in zip(other, one, strict=True)) for j, other in enumerate(rows) if i != j)
+    """Of those that are expected to lose alike, the larger ones are less distorted."""
+    points = finished.front["points"]
+    rows = [(p["flash_bytes"], p["ram_bytes"]) for p in points]
+    for one, row in zip(points, rows, strict=True):
+        better = [other for p, other in zip(points, rows, strict=True) if p["drop_expected"] < one["drop_expected"]]
+        assert not any(all(a <= b for a, b in zip(other, row, strict=True)) for other in better)
+        alike = [p["flash_bytes"] for p in points if p["drop_expected"] == one["drop_expected"] and p is not one]
+        assert one["flash_bytes"] not in alike
 
 
 def test_a_points_model_file_scores_what_the_front_says(finished: Run) -> None:
