@@ -147,10 +147,10 @@ def test_time_is_up(bqsearch: Bqsearch, tmp_path: Path) -> None:
 
 def test_a_board_that_is_too_small_says_by_how_much_and_what_would_help(bqsearch: Bqsearch, tmp_path: Path) -> None:
     folder = tmp_path / "small"
-    done = bqsearch(*COMMAND[:-1], "5", "--max-ram", "12K", "--tracking-uri", "none", "--out", folder)
+    done = bqsearch(*COMMAND[:-1], "5", "--max-ram", "4K", "--tracking-uri", "none", "--out", folder)
     assert done.returncode == 3
     front = json.loads((folder / "front.json").read_text())
-    excess = front["baseline"]["ram_bytes"] - 12 * 1024
+    excess = front["baseline"]["ram_bytes"] - 4 * 1024
     assert front["points"] == []
     assert f"{excess:,} B above the limit" in front["reason"]
     assert " ".join((done.stdout + done.stderr).split()).count("baseline does not fit") == 1

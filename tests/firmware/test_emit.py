@@ -57,18 +57,6 @@ def test_sizes_stand_in_the_header() -> None:
     }
 
 
-def test_weights_lie_in_ram_where_they_are_told_to(cache: Path) -> None:
-    model = compressed("int8 per channel", 1)
-    schedule = plan(model.graph, {entry.layer.op: entry.coded for entry in model.layers})
-    op = next(entry.layer.op for entry in model.layers if entry.coded.table)
-    plain, placed = emit(model, schedule), emit(model, schedule, in_ram={op})
-    assert len(re.findall(r"\] BQ_RAM =", plain.source)) == 0
-    assert re.findall(r"(\w+)\[\d+\] BQ_RAM =", placed.source) == [f"weights_{op}", f"table_{op}"]
-    inputs = any_inputs(model.graph, 3)
-    runs = [host.build(model.graph, source, cache).run(inputs) for source in (plain, placed)]
-    assert np.array_equal(*runs)
-
-
 def test_only_kernels_in_use_are_named() -> None:
     graph = small_int8_network()
     named = set(re.findall(r"\.run = (\w+)", emit_graph(graph, {}, plan(graph)).source))
