@@ -8,10 +8,7 @@ from bqsearch.packing.decode_op import DECODE_OPERATOR
 from bqsearch.packing.streams import STREAMS
 
 CONTAINERS: Mapping[str, Container] = {
-    container.name: container
-    for container in (
-        STREAMS,
-        DECODE_OPERATOR,
-        replace(STREAMS, name="row_stationary", placements=("flash",)),  # streams lie in an accelerator's DRAM
-    )
+    STREAMS.name: STREAMS,
+    DECODE_OPERATOR.name: DECODE_OPERATOR,
+    "row_stationary": replace(STREAMS, placements=("flash",)),  # whose streams lie in an accelerator's DRAM
 }

@@ -26,7 +26,7 @@ from bqsearch.hardware import target as targets
 from bqsearch.hardware.cost import CostModel
 from bqsearch.hardware.micro import MicroFootprint, raw_file
 from bqsearch.hardware.streamed import StreamedFootprint
-from bqsearch.hardware.target import Target
+from bqsearch.hardware.target import ROW_STATIONARY, Target
 from bqsearch.importers import files
 from bqsearch.measure import Engine, LiteRt, Measurements, Micro, Objective, Scorer, Streamed, real_values
 from bqsearch.packing.containers import CONTAINERS
@@ -42,7 +42,7 @@ from bqsearch.types import Array, Floats, Shape
 from bqsearch.zoo.base import ZooModel
 
 MICRO = "tflm"  # the runtime that has signed kernels only
-RUNTIME_NAMES = {MICRO: Micro.name, "bqsearch": Streamed.name}
+RUNTIME_NAMES = {MICRO: Micro.name, "bqsearch": Streamed.name, ROW_STATIONARY: LiteRt.name}
 THRIFT = 0.25  # of the weights may be decoded again for less RAM, where that is an objective
 SENSITIVITY_INPUTS = 64  # enough to rank layers, few enough to run every layer's probe
 

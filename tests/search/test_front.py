@@ -206,15 +206,18 @@ def test_described_figures_are_those_of_the_files(
     assert [t["number"] for t in described["trials"] if t["pareto"]] == sorted(p.trial for p in made.points)
     for shown, point in zip(described["points"], made.points, strict=True):
         plan = json.loads((tmp_path / "run" / shown["files"]["plan"]).read_text())
-        contents = {name: (tmp_path / "run" / path).read_bytes() for name, path in shown["files"].items()}
-        hashes = {shown["files"][k].split("/")[-1]: hashlib.sha256(v).hexdigest() for k, v in contents.items()}
+        folder = (tmp_path / "run" / shown["files"]["plan"]).parent
+        assert {(tmp_path / "run" / path).parent for path in shown["files"].values()} == {folder}
+        found = {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+        assert {name.split("/")[0] for name in found} == {path.split("/")[-1] for path in shown["files"].values()}
+        hashes = {name: hashlib.sha256(content).hexdigest() for name, content in found.items()}
         assert plan["sha256"]["files"] == {k: v for k, v in hashes.items() if k != "plan.json"}
         check_point(shown, point, made, described)
         if problem.cost.target.runtime == MICRO:
-            size = len(contents["tflm"]) + problem.cost.target.code
+            size = len(found["model_tflm.tflite"]) + problem.cost.target.code
             assert shown["flash_bytes"] == size
-    micro = ["tflm"] if problem.cost.target.runtime == MICRO else []
-    assert [list(shown["files"]) for shown in described["points"]] == [["plan", "model", *micro]] * len(made.points)
+    own = "tflm" if problem.cost.target.runtime == MICRO else "firmware"
+    assert [list(shown["files"]) for shown in described["points"]] == [["plan", "model", own]] * len(made.points)
 
 
 def check_point(shown: dict[str, Any], point: front.Point, made: front.Front, described: dict[str, Any]) -> None:
