@@ -84,9 +84,9 @@ class Builder:
         return self._convolution(name, source, "CONV_2D", shape, 0, stride, options)
 
     def depthwise(self, name: str, source: int, size: int = 3, stride: int = 1, **options: Any) -> int:
-        """A depthwise convolution of multiplier 1."""
-        shape = (1, size, size, self.tensors[source].shape[3])
+        """A depthwise convolution, of multiplier 1 unless said otherwise."""
         options = {"depthMultiplier": 1, **options}
+        shape = (1, size, size, self.tensors[source].shape[3] * options["depthMultiplier"])
         return self._convolution(name, source, "DEPTHWISE_CONV_2D", shape, 3, stride, options)
 
     def dense(self, name: str, source: int, channels: int) -> int:

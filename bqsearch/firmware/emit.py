@@ -76,7 +76,7 @@ def check_kernels(graph: Graph) -> None:
         )
         for index in range(len(graph.ops))
     ]
-    places = [replace(nowhere, tensor=index) for index in range(len(graph.tensors))]
+    places = [replace(nowhere, tensor=index, offset=index * ALIGNMENT) for index in range(len(graph.tensors))]
     empty = Coded(coding="raw", count=0, groups=1, inner=1, zero_byte=0, table=b"", stream=b"")
     coded = dict.fromkeys(range(len(graph.ops)), empty)
     emit_graph(graph, coded, Schedule(steps=(), buffers=tuple(places)))

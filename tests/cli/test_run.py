@@ -195,8 +195,9 @@ def test_data_without_labels_is_searched_for_fidelity(bqsearch: Bqsearch, int8_m
     done = bqsearch(*command)
     assert done.returncode == 0, done.stderr
     assert "No labels: the search is for fidelity" in done.stderr.replace("\n", " ")
-    assert "Search and holdout: fidelity." in done.stdout
-    assert "% fidelity on the holdout split" in " ".join(done.stdout.split())
+    printed = " ".join(done.stdout.split())
+    assert "Search (by LiteRT) and holdout (by bqsearch's runtime): fidelity." in printed
+    assert "% fidelity on the holdout split" in printed
     front = json.loads((folder / "front.json").read_text())
     assert [o["name"] for o in front["objectives"]] == ["fidelity", "flash", "ram"]
     assert front["baseline"]["fidelity_holdout"] == 1.0

@@ -100,7 +100,16 @@ def test_a_view_in_another_place_is_copied(cache: Path) -> None:
     check(graph, cache, groups=[Group(ops=(view,), kind="whole")])
 
 
-@pytest.mark.parametrize("make", [lambda: layered("uint8"), lambda: everything("int8")[0], small_int8_network])
+def multiplied_depths() -> Graph:
+    """A depthwise convolution that cannot lie where its input does: it makes eight channels of one."""
+    net = Builder("int8")
+    source = net.activation("x", (1, 9, 8, 1))
+    return net.build([source], [net.depthwise("c", source, depthMultiplier=8)])
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: layered("uint8"), lambda: everything("int8")[0], small_int8_network, multiplied_depths]
+)
 def test_networks_with_kernels_for_everything(make) -> None:
     check_kernels(make())
 
