@@ -40,6 +40,7 @@ def test_the_wheel_holds_the_checkpoint_the_boards_the_page_and_the_studies(tmp_
     assert {
         "bqsearch/zoo/mobilenet_v2.tflite",
         "bqsearch/hardware/targets/hifive1.toml",
+        "bqsearch/hardware/code/fe310.json",
         "bqsearch/hardware/targets/mimxrt1060_evk.toml",
         "bqsearch/runtime/tflm_child.py",
         "bqsearch/report/page.html",

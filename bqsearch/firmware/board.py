@@ -19,12 +19,14 @@ class Compiler:
         prefix: Of the names of its programs, `"arm-none-eabi-"`; empty for this computer's own.
         command: The compiler.
         specs: A file of GCC's that must be there and is used, the C library's; None for none.
+        linking: What its linker is told besides.
         packages: Debian packages that bring all of it.
     """
 
     prefix: str
     command: str
     specs: str | None
+    linking: tuple[str, ...]
     packages: tuple[str, ...]
 
 
@@ -66,17 +68,19 @@ class Board:
     emulator: Emulator | None
 
 
-GCC = Compiler(prefix="", command="cc", specs=None, packages=("gcc", "libc6-dev"))
+GCC = Compiler(prefix="", command="cc", specs=None, linking=(), packages=("gcc", "libc6-dev"))
 RISCV_GCC = Compiler(
     prefix="riscv64-unknown-elf-",
     command="riscv64-unknown-elf-gcc",
     specs="picolibc.specs",
+    linking=("-Wl,--no-relax",),  # calls of one size: code's size is then the sum of what is linked
     packages=("gcc-riscv64-unknown-elf", "picolibc-riscv64-unknown-elf"),
 )
 ARM_GCC = Compiler(
     prefix="arm-none-eabi-",
     command="arm-none-eabi-gcc",
     specs="nano.specs",
+    linking=(),
     packages=("gcc-arm-none-eabi", "libnewlib-arm-none-eabi"),
 )
 

@@ -12,11 +12,10 @@ from bqsearch.firmware.arithmetic import multiplier_of
 from bqsearch.firmware.quantized import activation_range, scale_of, zero_of
 from bqsearch.graph.ir import Graph, Op, Tensor
 from bqsearch.graph.ops import Layer, layers
+from bqsearch.hardware import linked
 from bqsearch.packing.container import Coded
 from bqsearch.quantizers.base import offset_codes
 from bqsearch.types import Array, Bytes, Ints
-
-_SHIFTS = frozenset({0, *(2**n for n in range(8)), *(3 * 2**n for n in range(7))})
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -93,14 +92,9 @@ class FirmwareLayer:
         return activation_range(self.op, self.output)
 
     @cached_property
-    def arithmetic(self) -> str:
-        """`"binary"` where each channel's weights are two, +a and -a; `"shift"` where all are 0 or a sum of at most two
-        shifts; else `"multiply"`."""
-        sizes = np.abs(self.steps)
-        signs = len(np.unique(np.sign(self.steps))) == 2 and 0 not in self.steps
-        if self.coded.coding != "raw" and signs and (sizes == sizes[:, :1]).all():
-            return "binary"
-        return "shift" if self.coded.coding != "raw" and _SHIFTS.issuperset(np.unique(sizes).tolist()) else "multiply"
+    def arithmetic(self) -> linked.Arithmetic:
+        """How the runtime computes with its weights."""
+        return linked.arithmetic(self.steps, self.coded.coding)
 
     def check(self) -> None:
         """Check that there are kernels for it.

@@ -14,13 +14,12 @@ from bqsearch.firmware.maps import MAPPED, rescaled, table_of
 from bqsearch.firmware.quantized import activation_range, code_range, scale_of, zero_of
 from bqsearch.graph.ir import Graph, Op, Tensor
 from bqsearch.graph.ops import SUPPORTED, source
+from bqsearch.hardware.linked import SUFFIX, VARIANT
 from bqsearch.hardware.schedule import ALIGNMENT, Schedule, Step
 from bqsearch.hardware.scratch import DENSE_BLOCK, aligned, carried_rows, decoder_bytes
 from bqsearch.packing.container import Coded
 from bqsearch.types import Shape
 
-_SUFFIX = {"int8": "s8", "uint8": "u8"}
-_VARIANT = {"multiply": "", "shift": "_shift", "binary": "_binary"}
 _SAME = 0
 _HEADROOM = 20  # bits that ADD shifts its inputs to the left
 
@@ -113,9 +112,9 @@ def _one(network: _Network, step: Step) -> tuple[Op, Tensor, Tensor, dict[str, o
 
 
 def _kernel(name: str, tensor: Tensor) -> str:
-    if tensor.dtype not in _SUFFIX:
+    if tensor.dtype not in SUFFIX:
         raise UnsupportedError(f"tensor {tensor.name!r} is {tensor.dtype}: the C runtime has int8 and uint8")
-    return f"bq_{name}_{_SUFFIX[tensor.dtype]}"
+    return f"bq_{name}_{SUFFIX[tensor.dtype]}"
 
 
 def _free(network: _Network, step: Step) -> _Made | None:
@@ -141,7 +140,7 @@ def _convolved(
     return _Made(
         kind="bq_convolution",
         fields={
-            "run": _kernel(f"conv{_VARIANT[layer.arithmetic]}", layer.source),
+            "run": _kernel(f"conv{VARIANT[layer.arithmetic]}", layer.source),
             **ends,
             **_decoding(step),
             "strip": strip.offset if strip is not None and strip.nbytes else "BQ_NONE",
@@ -250,7 +249,7 @@ def _dense(network: _Network, step: Step) -> _Made:
     return _Made(
         kind="bq_dense",
         fields={
-            "run": _kernel(f"dense{_VARIANT[layer.arithmetic]}", read),
+            "run": _kernel(f"dense{VARIANT[layer.arithmetic]}", read),
             **ends,
             **_decoding(step),
             "features": features,

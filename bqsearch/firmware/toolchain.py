@@ -62,6 +62,11 @@ def find_compiler(compiler: Compiler, purpose: str) -> str:
     return path
 
 
+def version(compiler: Compiler) -> str:
+    """What a compiler says of itself in its first line. Raises `ToolError` as `find` does."""
+    return run([find_compiler(compiler, "its version"), "--version"], Path.cwd()).splitlines()[0]
+
+
 def flags_of(board: Board) -> tuple[str, ...]:
     """What a compiler is told of a board, for compiling and for linking."""
     specs = board.compiler.specs
@@ -72,7 +77,7 @@ def linking(board: Board, folder: str = "boards") -> tuple[str, ...]:
     """What a linker is told besides; `folder` is where the boards' files lie."""
     if board.script is None:
         return ("-Wl,--gc-sections",)
-    return ("-nostartfiles", f"-L{folder}", f"-T{board.script}", "-Wl,--gc-sections")
+    return ("-nostartfiles", f"-L{folder}", f"-T{board.script}", "-Wl,--gc-sections", *board.compiler.linking)
 
 
 def build(board: Board, folder: Path, out: Path, *, optimizing: str = OPTIMIZING, cache: Path | None = None) -> Program:

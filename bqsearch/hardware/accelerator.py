@@ -7,7 +7,7 @@ records; activations in the bits of their type.
 All other operators are the host's; of them only their inputs and outputs, which cross to DRAM and back, are counted.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
@@ -207,6 +207,11 @@ class DramFootprint:
         """Stream and table."""
         del coding
         return stream_bytes + table_bytes
+
+    def decoder_code(self, codings: Collection[str]) -> int:
+        """None: circuits decode."""
+        del codings
+        return 0
 
     def least_ram(self, layer: Layer, coding: str, table_bytes: int) -> int:
         """Bytes of activations: no layer's form changes them."""

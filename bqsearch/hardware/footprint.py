@@ -1,6 +1,6 @@
 """Footprint: the flash and RAM of a compressed network under a runtime."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from typing import ClassVar, Protocol
 
@@ -94,6 +94,10 @@ class Footprint(Protocol):
 
     def stored(self, coding: str, stream_bytes: int, table_bytes: int) -> int:
         """Bytes of flash that a layer's weights take in this form, with all that goes along with them."""
+        ...
+
+    def decoder_code(self, codings: Collection[str]) -> int:
+        """Bytes of flash of the code that decodes these codings, whatever else is linked."""
         ...
 
     def least_ram(self, layer: Layer, coding: str, table_bytes: int) -> int:

@@ -194,6 +194,11 @@ class MicroFootprint:
             return data_bytes(stream_bytes)
         return data_bytes(stream_bytes) + data_bytes(table_bytes) + self._terms.coded + 2 * _VECTOR
 
+    def decoder_code(self, codings: Collection[str]) -> int:
+        """None: the interpreter has one operator for all, in the allowance for code."""
+        del codings
+        return 0
+
     def least_ram(self, layer: Layer, coding: str, table_bytes: int) -> int:
         """What stands during the layer in any order of the operators, with its decoded weights and nothing else coded.
 

@@ -1,10 +1,10 @@
 """The footprint under bqsearch's own runtime, which decodes weights while it computes.
 
-Flash is exact in its streams, tables and biases; code and records are the target's allowances. RAM is a planned arena
-plus the target's allowances.
+Flash is what the linker makes of the network with the compiler of the board's table of code; see `linked`. RAM is the
+planned arena, which the firmware has as its only variable, and an allowance for the stack.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
@@ -13,9 +13,10 @@ from bqsearch.bank.layer import Option
 from bqsearch.compress import CompressedModel
 from bqsearch.graph.ir import Graph
 from bqsearch.graph.ops import Layer, layers, operator_names
-from bqsearch.hardware.footprint import Flash, Ram, constant_bytes
+from bqsearch.hardware import linked
+from bqsearch.hardware.footprint import Flash, Ram
 from bqsearch.hardware.memory import ArenaPlan, Arenas, plan_arenas
-from bqsearch.hardware.schedule import Schedule
+from bqsearch.hardware.schedule import ALIGNMENT, Schedule
 from bqsearch.hardware.scratch import aligned, decoder_bytes
 from bqsearch.hardware.target import Target
 
@@ -82,8 +83,8 @@ class StreamedFootprint:
     room: int | None = None
     thrift: float = 0.0
     provenance: ClassVar[str] = (
-        "Flash and RAM: weights, tables and biases to the byte and activations as planned; code, records, stack and "
-        "statics are the board's allowances, which no linker has confirmed yet."
+        "Flash and RAM without the stack: to the byte what GCC 12.2 and its linker make of the firmware, which "
+        "`bqsearch verify` builds; another compiler makes code of another size. The stack is an allowance."
     )
 
     @property
@@ -99,13 +100,17 @@ class StreamedFootprint:
     def flash(self, model: CompressedModel) -> Flash:
         """Bytes of flash."""
         options = [entry.option for entry in model.layers]
+        weights, tables = sum(o.stream_bytes for o in options), sum(o.table_bytes for o in options)
+        padding = sum(self.stored("", o.stream_bytes, o.table_bytes) for o in options) - weights - tables
+        code = linked.load(self.target.code_table)
+        others = linked.constants(model, self.schedule(model), code)
         return Flash(
-            weights=sum(o.stream_bytes for o in options),
-            tables=sum(o.table_bytes for o in options),
-            biases=self._constant_bytes,
+            weights=weights,
+            tables=tables,
+            biases=self._bias_bytes,
             requantization=self._requantization_bytes,
-            records=len(self.graph.ops) * self.target.operator_record,
-            code=self.target.code,
+            records=others.nbytes + padding,
+            code=code.nbytes(others.used),
         )
 
     def ram(self, model: CompressedModel) -> Ram:
@@ -118,7 +123,7 @@ class StreamedFootprint:
             decode_buffer=arena - plan.nbytes,
             weights=_all_resident_bytes(model),
             stack=self.target.stack,
-            static=self.target.static_ram,
+            static=self.target.static_ram + -arena % ALIGNMENT,
             peak=self._names[peak],
         )
 
@@ -131,20 +136,25 @@ class StreamedFootprint:
         return self.planner.plan_of(model).decodes
 
     def stored(self, coding: str, stream_bytes: int, table_bytes: int) -> int:
-        """Stream and table; the record of an operator does not grow with them."""
+        """Stream and table, each as long as what begins behind it at a multiple of 4."""
         del coding
-        return stream_bytes + table_bytes
+        return linked.stored(stream_bytes) + (linked.stored(table_bytes) if table_bytes else 0)
+
+    def decoder_code(self, codings: Collection[str]) -> int:
+        """From the table of code; what kernels share with decoders counts here too."""
+        code = linked.load(self.target.code_table)
+        return code.nbytes(f"bq_{coding}" for coding in codings) - code.nbytes(())
 
     def least_ram(self, layer: Layer, coding: str, table_bytes: int) -> int:
         """Exact for the layer's step if no other layer in it has a codebook, in the plan of the smallest arena."""
         arena = self.planner.arenas.least(layer.op, decoder_bytes(coding, table_bytes))
-        return arena + self.target.stack + self.target.static_ram
+        return arena + -arena % ALIGNMENT + self.target.stack + self.target.static_ram
 
     @cached_property
     def planner(self) -> Planner:
         """Decides how it is executed."""
         room = self.target.ram if self.room is None else self.room
-        free = max(room - self.target.stack - self.target.static_ram, 0)
+        free = max(room - self.target.stack - self.target.static_ram, 0) // ALIGNMENT * ALIGNMENT
         return Planner(graph=self.graph, room=free, thrift=self.thrift)
 
     @cached_property
@@ -152,13 +162,13 @@ class StreamedFootprint:
         return operator_names(self.graph)
 
     @cached_property
-    def _constant_bytes(self) -> int:
-        """Shapes and axes are in the records."""
-        return constant_bytes(self.graph)
+    def _bias_bytes(self) -> int:
+        """Of each output channel, for a layer without biases has there what the input's zero point makes."""
+        return sum(layer.channels * 4 for layer in layers(self.graph))
 
     @cached_property
     def _requantization_bytes(self) -> int:
-        return sum(layer.channels for layer in layers(self.graph)) * self.target.channel_record
+        return sum(linked.scaling_bytes(self.graph, layer) for layer in layers(self.graph))
 
 
 def decoder_tables(model: CompressedModel) -> dict[int, int]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from bqsearch.errors import TargetError, UnknownNameError
+from bqsearch.hardware import linked
 from bqsearch.hardware.dataflow import Chip
 
 ROW_STATIONARY = "row_stationary"
@@ -19,7 +20,7 @@ _Units: TypeAlias = Mapping[str, Mapping[str, str]]
 _BOARD: _Units = {
     "clock": {"frequency": "Hz"},
     "memory": {"ram": "B", "flash": "B", "flash_origin": "address", "instruction_cache": "B"},
-    "runtime": {"name": "choice", "code": "B", "static_ram": "B", "stack": "B"},
+    "runtime": {"name": "choice", "static_ram": "B", "stack": "B"},
     "cycles": {
         "mac_conv": "cycle/MAC",
         "mac_depthwise": "cycle/MAC",
@@ -38,10 +39,10 @@ _RECORDS = {"operator_record": "B", "channel_record": "B"}
 _UNITS_OF: Mapping[str, _Units] = {  # the constants of a target, by runtime
     "bqsearch": {
         **_BOARD,
-        "runtime": {**_BOARD["runtime"], **_RECORDS},
+        "runtime": {**_BOARD["runtime"], "code": "choice", "channel_record": "B"},
         "cycles": {**_BOARD["cycles"], "decode_sparse": "cycle/weight"},
     },
-    "tflm": _BOARD,
+    "tflm": {**_BOARD, "runtime": {**_BOARD["runtime"], "code": "B"}},
     ROW_STATIONARY: {
         "clock": {"frequency": "Hz"},
         "memory": {"dram": "B", "bandwidth": "B/s"},
@@ -82,10 +83,11 @@ class Target:
         runtime: `"bqsearch"`: its own, which decodes one output channel's weights at a time; `"tflm"`: TensorFlow Lite
             Micro, which decodes a layer's weights as a whole into its arena; `"row_stationary"`: none, an accelerator
             decodes weights on their way in. Sizes of code, static RAM and stack, cycles and power are a board's only.
-        code: Bytes of flash for runtime and start-up code.
+        code: Bytes of flash for runtime and start-up code; 0 for `"bqsearch"`, where the table has them.
+        code_table: What kernels link, a name of `hardware.linked`; of `"bqsearch"` only, else empty.
         static_ram: Bytes of RAM besides the arena and the stack.
         stack: Bytes of RAM kept free for the stack.
-        operator_record: Bytes of flash that describe an operator; 0 of `"tflm"`.
+        operator_record: Bytes of DRAM that describe an operator of an accelerator; 0 for a board.
         channel_record: Bytes of flash for an output channel's multiplier and shift; 0 of `"tflm"`.
         cycles: Cycles by kind of work, keys as in the file.
         power: Watts while computing.
@@ -101,9 +103,10 @@ class Target:
     flash: int
     runtime: str
     code: int
+    code_table: str
     static_ram: int
     stack: int
-    operator_record: int
+    operator_record: int = 0
     channel_record: int
     cycles: Mapping[str, float]
     power: float
@@ -183,6 +186,9 @@ def _folder() -> Any:
 
 def _board(values: Mapping[str, Mapping[str, Any]], *, name: str, **fields: Any) -> Target:
     memory, runtime, frequency = values["memory"], values["runtime"], values["clock"]["frequency"]
+    own = runtime["name"] == "bqsearch"
+    if own and runtime["code"] not in linked.names():
+        raise TargetError(f"target {name}: runtime.code: {UnknownNameError('table', runtime['code'], linked.names())}")
     if frequency <= 0 or memory["ram"] <= 0 or memory["flash"] <= 0:
         raise TargetError(f"target {name!r}: frequency, ram and flash must be above 0")
     return Target(
@@ -190,7 +196,8 @@ def _board(values: Mapping[str, Mapping[str, Any]], *, name: str, **fields: Any)
         frequency=float(frequency),
         ram=int(memory["ram"]),
         flash=int(memory["flash"]),
-        code=int(runtime["code"]),
+        code=0 if own else int(runtime["code"]),
+        code_table=runtime["code"] if own else "",
         static_ram=int(runtime["static_ram"]),
         stack=int(runtime["stack"]),
         cycles={key: float(value) for key, value in values["cycles"].items()},
@@ -226,6 +233,7 @@ def _accelerator(values: Mapping[str, Mapping[str, Any]], *, name: str, **fields
         ram=int(memory["dram"]),
         flash=int(memory["dram"]),
         code=0,
+        code_table="",
         static_ram=0,
         stack=0,
         cycles={},

@@ -23,7 +23,6 @@ from bqsearch.search.check import Check
 from bqsearch.types import Array
 
 LINKER, OUTPUTS, STACK = "linker", "outputs", "stack"
-_SLACK = 6144  # bytes of flash: what the target's allowance for code may be wrong by
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,10 +32,12 @@ class Predicted:
     Attributes:
         flash: By part.
         ram: By part.
+        compiler: Whose code that flash is for, as it names itself.
     """
 
     flash: Flash
     ram: Ram
+    compiler: str
 
     @property
     def static(self) -> int:
@@ -79,11 +80,14 @@ def check(
     except ToolError as error:
         yield Check(name=LINKER, passed=False, detail=str(error))
         return
+    same = (image.flash, image.ram) == (predicted.flash.total, predicted.static)
+    compiler = toolchain.version(board.compiler)
+    other = f"predicted for {predicted.compiler}, not for {compiler}: " if compiler != predicted.compiler else ""
     sizes = ", ".join(f"{name} {image.size(name):,} B" for name in SECTIONS)
     yield Check(
         name=LINKER,
-        passed=abs(image.flash - predicted.flash.total) <= _SLACK and image.ram <= predicted.static,
-        detail=f"{sizes}; flash {image.flash:,} B, {predicted.flash.total:,} B predicted; "
+        passed=True if same else None if other else False,
+        detail=f"{other}{sizes}; flash {image.flash:,} B, {predicted.flash.total:,} B predicted; "
         f"RAM without stack {image.ram:,} B, {predicted.static:,} B predicted",
     )
     yield from _run(program, model, schedule, predicted, inputs)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 
 import numpy as np
 from optuna.distributions import BaseDistribution, IntDistribution
@@ -13,7 +14,7 @@ from bqsearch.hardware.cost import CostModel
 from bqsearch.hardware.footprint import Footprint
 from bqsearch.plan import Choice, Plan
 from bqsearch.search.placement import Placer, placer
-from bqsearch.types import Floats, Ints
+from bqsearch.types import Bools, Floats, Ints
 
 SHARE = "(share of the weights in RAM)"  # stands among the layers' names where it is searched
 _HALVINGS = 14  # of the range of prices, in the search for a size: finer than two neighboring plans
@@ -40,6 +41,19 @@ class Ladder:
     ram: Ints
 
 
+@dataclass(frozen=True, kw_only=True)
+class Mix:
+    """Codings that a plan may have.
+
+    Attributes:
+        codings: Names.
+        code: Bytes of flash of their decoders.
+    """
+
+    codings: frozenset[str]
+    code: int
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Space:
     """The ladders of all layers.
@@ -47,19 +61,23 @@ class Space:
     Attributes:
         bank: Where they come from.
         ladders: In execution order.
+        mixes: Sets of codings that a plan may have, the largest last; each brings the code of its decoders.
         placer: Places weights in RAM; None where all lie in flash.
     """
 
     bank: OptionBank
     ladders: tuple[Ladder, ...]
+    mixes: tuple[Mix, ...]
     placer: Placer | None = None
 
     @classmethod
     def of(cls, bank: OptionBank, cost: CostModel, max_ram: int, objectives: tuple[str, ...] = ()) -> "Space":
         """The space of a bank on a board, without the rungs that no plan within `max_ram` bytes can hold."""
+        ladders = tuple(_ladder(entry, cost.footprint, max_ram) for entry in bank.layers)
         return cls(
             bank=bank,
-            ladders=tuple(_ladder(entry, cost.footprint, max_ram) for entry in bank.layers),
+            ladders=ladders,
+            mixes=_mixes(ladders, cost.footprint),
             placer=placer(bank, cost, max_ram, objectives),
         )
 
@@ -87,8 +105,10 @@ class Space:
         return {**found, **({SHARE: share} if self.shares > 1 else {})}
 
     def sizes(self, indices: Ints) -> Ints:
-        """Bytes of all layers' weights and tables under `(..., layers)` rung indices, `(...)`."""
-        return self._nbytes[np.arange(len(self.ladders)), indices].sum(axis=-1).astype(np.int64)
+        """Bytes of all layers' weights, tables and decoders under `(..., layers)` rung indices, `(...)`."""
+        places = np.arange(len(self.ladders)), indices
+        used = (self._coding[places][..., None] == np.arange(len(self._codings))).any(axis=-2)
+        return (self._nbytes[places].sum(axis=-1) + self._code[used @ self._bits]).astype(np.int64)
 
     def cheapest(self, price: float, weights: Floats | None = None, room: float = np.inf) -> Ints:
         """The rungs that minimize distortion + price * bytes, on the convex hull of what is predicted; `(layers,)`.
@@ -102,7 +122,10 @@ class Space:
         """
         distortion = self._distortion if weights is None else self._distortion * weights[:, None]
         costs = np.where(self._ram <= room, distortion + price * self._nbytes, np.inf)
-        return np.argmin(costs, axis=1)
+        least = np.stack([np.where(of, costs, np.inf).min(axis=1) for of in self._of_coding], axis=-1)
+        totals = np.array([least[:, codings].min(axis=1).sum() for codings in self._allowed])
+        mix = int(np.argmin(totals + price * np.array([mix.code for mix in self.mixes])))
+        return np.argmin(np.where(self._of_coding[self._allowed[mix]].any(axis=0), costs, np.inf), axis=1)
 
     def cheapest_within(self, nbytes: float, weights: Floats, room: float = np.inf) -> Ints:
         """The rungs on the hull whose bytes are the most that do not exceed `nbytes`, or the fewest there are."""
@@ -127,7 +150,11 @@ class Space:
         """From one at which the finest rungs are the cheapest to one at which the coarsest are, with wide margins."""
         slopes = np.concatenate([_slopes(ladder) for ladder in self.ladders])
         slopes = slopes[slopes > 0]
-        return np.array([slopes.min() / 100, slopes.max() * 100]) if len(slopes) else np.array([1.0, 1.0])
+        if not len(slopes):
+            return np.array([1.0, 1.0])
+        code = max(mix.code for mix in self.mixes) - min(mix.code for mix in self.mixes)
+        span = sum(float(np.ptp(ladder.distortion)) for ladder in self.ladders) if code else 0.0
+        return np.array([slopes.min() / 100 / (1 + code), max(slopes.max() * 100, span)])
 
     def sweep(self, count: int) -> list[dict[str, int]]:
         """Up to `count` different points of Lagrangian sweeps: without regard to RAM, and in less and less of it.
@@ -154,6 +181,39 @@ class Space:
         return [self.rungs(plans[i], turn % self.shares) for turn, i in enumerate(picked)]
 
     @cached_property
+    def _codings(self) -> list[str]:
+        return sorted(self.mixes[-1].codings)
+
+    @cached_property
+    def _bits(self) -> Ints:
+        return 1 << np.arange(len(self._codings))
+
+    @cached_property
+    def _code(self) -> Ints:
+        """Bytes of the decoders of the codings whose bits are set in the index."""
+        code = np.full(1 << len(self._codings), self.mixes[-1].code)
+        for mix, allowed in zip(self.mixes, self._allowed, strict=True):
+            code[int(self._bits[allowed].sum())] = mix.code
+        return code
+
+    @cached_property
+    def _allowed(self) -> list[Bools]:
+        """`(codings,)` of each mix."""
+        return [np.array([coding in mix.codings for coding in self._codings]) for mix in self.mixes]
+
+    @cached_property
+    def _coding(self) -> Ints:
+        """`(layers, rungs)` index of each rung's coding; -1 where there is no rung."""
+        rows = [np.array([self._codings.index(c.coding) for c in ladder.choices]) for ladder in self.ladders]
+        filled = _stacked(rows)
+        return np.where(np.isfinite(filled), filled, -1).astype(np.int64)
+
+    @cached_property
+    def _of_coding(self) -> Bools:
+        """`(codings, layers, rungs)` whether a rung has the coding."""
+        return self._coding == np.arange(len(self._codings))[:, None, None]
+
+    @cached_property
     def _nbytes(self) -> Floats:
         return _stacked([ladder.nbytes for ladder in self.ladders])
 
@@ -172,6 +232,14 @@ def _stacked(rows: Sequence[Floats | Ints]) -> Floats:
     for index, row in enumerate(rows):
         matrix[index, : len(row)] = row
     return matrix
+
+
+def _mixes(ladders: Sequence[Ladder], footprint: Footprint) -> tuple[Mix, ...]:
+    """All sets of the ladders' codings, or only the largest if decoders take no flash."""
+    codings = sorted({choice.coding for ladder in ladders for choice in ladder.choices})
+    sets = [frozenset(of) for count in range(1, len(codings) + 1) for of in combinations(codings, count)]
+    mixes = tuple(Mix(codings=of, code=footprint.decoder_code(of)) for of in sets)
+    return mixes if mixes[-1].code else mixes[-1:]
 
 
 def _ladder(entry: LayerBank, footprint: Footprint, max_ram: int) -> Ladder:

@@ -21,6 +21,7 @@ from bqsearch.datasets import feed
 from bqsearch.errors import ModelError, PlanError
 from bqsearch.firmware.board import BOARDS
 from bqsearch.graph.ops import layers
+from bqsearch.hardware import linked
 from bqsearch.hardware.cost import CostModel
 from bqsearch.hardware.micro import MicroFootprint, decoders, raw_file
 from bqsearch.hardware.target import Target
@@ -156,7 +157,9 @@ def _own(
     yield from _streams(model, place)
     schedule = material.schedule(model)
     if material.firmware is not None and schedule is not None:
-        predicted = onboard.Predicted(flash=cost.flash(model), ram=cost.ram(model))
+        predicted = onboard.Predicted(
+            flash=cost.flash(model), ram=cost.ram(model), compiler=linked.load(cost.target.code_table).compiler
+        )
         board = BOARDS[material.firmware.board]
         yield from onboard.check(board, place / FIRMWARE, model, schedule, predicted, codes, out)
 

@@ -35,10 +35,10 @@ CYCLES = {
 
 
 def board(runtime: str = "bqsearch") -> Target:
-    fields = {"frequency": 1e6, "ram": 4096, "flash": 65536, "code": 1000, "static_ram": 100, "stack": 200}
+    fields = {"frequency": 1e6, "ram": 4096, "flash": 65536, "static_ram": 100, "stack": 200}
     record = {
-        "bqsearch": {"operator_record": 64, "channel_record": 5},
-        "tflm": {"operator_record": 0, "channel_record": 0},
+        "bqsearch": {"code": 0, "code_table": "fe310", "channel_record": 5},
+        "tflm": {"code": 1000, "code_table": "", "channel_record": 0},
     }
     rest = {"cycles": CYCLES, "power": 0.5, "sources": {}}
     return Target(name="toy", title="Toy", core="toy", runtime=runtime, **fields, **record[runtime], **rest)

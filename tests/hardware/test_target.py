@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bqsearch.errors import TargetError, UnknownNameError
-from bqsearch.hardware import target
+from bqsearch.hardware import linked, target
 from bqsearch.packing.containers import CONTAINERS
 
 GOOD = (Path(target.__file__).parent / "targets" / "hifive1.toml").read_text("utf-8")
@@ -25,12 +25,11 @@ def test_shipped_boards_load_with_a_source_for_each_constant(name: str) -> None:
     assert board.ram > 0
     assert board.chip is None
     assert board.stack + board.static_ram < board.ram
-    assert 0 < board.code < board.flash
     assert board.runtime in target.RUNTIMES
     assert all(value > 0 for value in (board.frequency, board.power, *board.cycles.values()))
     own = board.runtime == "bqsearch"
-    assert len(board.sources) == (23 if own else 20)
-    assert (board.operator_record > 0, board.channel_record > 0) == (own, own)
+    assert len(board.sources) == (22 if own else 20)
+    assert (board.channel_record > 0, board.code_table in linked.names(), board.code > 0) == (own, own, not own)
     assert {f"decode_{c}" for c in CONTAINERS[board.runtime].codings} <= set(board.cycles)
     assert ("decode_sparse" in board.cycles) == own
     assert all(re.fullmatch(r"\S+ \S+: .{10,}", source, re.DOTALL) for source in board.sources.values())
@@ -113,9 +112,11 @@ BAD = {
     "numeric choice": (line_of("name"), entry("name", "1", "choice"), "needs a name, not 1"),
     "no runtime": (line_of("name"), "", "runtime.name is missing; it says what runs the network: bqsearch, tflm"),
     "runtime as text": (line_of("name"), 'name = "tflm"\n', r"runtime.name must read \{ value"),
-    "records of another": (line_of("name"), TFLM_NAME, "unknown key '(channel|operator)_record'"),
+    "records of another": (line_of("name"), TFLM_NAME, "unknown key 'channel_record'"),
     "missing mask": (line_of("decode_mask"), "", r"\[cycles\]: the key 'decode_mask' is missing"),
     "missing gaps": (line_of("decode_sparse"), "", r"\[cycles\]: the key 'decode_sparse' is missing"),
+    "unknown code": (line_of("code"), entry("code", '"fe311"', "choice"), "runtime.code: .*'fe311'.*mean 'fe310'"),
+    "bytes of code": (line_of("code"), entry("code", "8192", "B"), "runtime.code needs the unit 'choice'"),
     "missing record": (line_of("channel_record"), "", r"\[runtime\]: the key 'channel_record' is missing"),
     "table as value": ("[power]\n", "power = 3\n[x]\n", "unknown key 'x'"),
     "bad TOML": ("[power]", "[power", "is not valid TOML"),
@@ -133,12 +134,12 @@ def test_bad_files_are_told_where(case: str) -> None:
 def test_a_board_may_change_its_runtime() -> None:
     """Each has constants of its own."""
     text = GOOD.replace(line_of("name"), TFLM_NAME)
-    for key in ("operator_record", "channel_record"):
-        text = text.replace(line_of(key), "")
+    text = text.replace(line_of("channel_record"), "")
+    text = text.replace(line_of("code"), entry("code", "1234", "B"))
     with pytest.raises(TargetError, match=r"\[cycles\]: unknown key 'decode_sparse'"):
         target.parse(text, "board")
     board = target.parse(text.replace(line_of("decode_sparse"), ""), "board")
-    assert (board.runtime, board.operator_record, board.channel_record) == ("tflm", 0, 0)
+    assert (board.runtime, board.code, board.code_table, board.channel_record) == ("tflm", 1234, "", 0)
     assert board.cycles["decode_mask"] == target.load("hifive1").cycles["decode_mask"] == 12.0
     assert len(board.sources) == 20
 

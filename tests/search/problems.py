@@ -17,7 +17,7 @@ from bqsearch.search import driver, prepare
 from bqsearch.search.driver import Searched
 from bqsearch.search.prepare import Problem
 from bqsearch.search.record import Record
-from bqsearch.search.space import Ladder, Space
+from bqsearch.search.space import Ladder, Mix, Space
 from bqsearch.search.spec import make_spec
 from bqsearch.search.store import TrialStore, open_journal
 from networks import random_inputs, small_int8_network
@@ -106,4 +106,5 @@ def two_rooms() -> Space:
         distortion=1.3**steps,
         ram=np.where(steps < 10, 1000, 2000),
     )
-    return Space(bank=OptionBank(layers=()), ladders=tuple(replace(ladder, layer=name) for name in "abc"))
+    mixes = (Mix(codings=frozenset({"packed", "raw"}), code=0),)
+    return Space(bank=OptionBank(layers=()), ladders=tuple(replace(ladder, layer=name) for name in "abc"), mixes=mixes)

@@ -1,20 +1,25 @@
 """A point's firmware on the emulated board: what passes, what fails, and what is skipped with what to install."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from bqsearch.firmware import emulator
-from bqsearch.firmware.board import HIFIVE1, HOST, Board
+from bqsearch.firmware import emulator, toolchain
+from bqsearch.firmware.board import HIFIVE1, HIFIVE1_REVB, HOST, STM32F405, Board
 from bqsearch.firmware.emulator import Outcome
+from bqsearch.graph.ir import Graph
+from bqsearch.hardware import linked
 from bqsearch.hardware.streamed import StreamedFootprint
+from bqsearch.plan import Choice, Plan
 from bqsearch.search import onboard
 from bqsearch.search.check import Check
 from bqsearch.search.planfile import FIRMWARE, write_point
 from bqsearch.search.prepare import Problem
 from firmware.sample import need
+from networks import small_int8_network, small_uint8_network
 from search.problems import prepared, write_files
 
 INPUTS = 4
@@ -37,11 +42,22 @@ def objects(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("objects")
 
 
-def checked(problem: Problem, folder: Path, out: Path, board: Board = HIFIVE1, stack: int = 768) -> list[Check]:
-    model, footprint = problem.compress(problem.bank.baseline), problem.cost.footprint
+def checked(
+    problem: Problem,
+    folder: Path,
+    out: Path,
+    board: Board = HIFIVE1,
+    stack: int = 768,
+    extra: int = 0,
+    plan: Plan | None = None,
+    compiler: str | None = None,
+) -> list[Check]:
+    model, footprint = problem.compress(plan or problem.bank.baseline), problem.cost.footprint
     assert isinstance(footprint, StreamedFootprint)
     ram = replace(footprint.ram(model), stack=stack)
-    predicted = onboard.Predicted(flash=footprint.flash(model), ram=ram)
+    flash = footprint.flash(model)
+    made_by = compiler or linked.load(problem.cost.target.code_table).compiler
+    predicted = onboard.Predicted(flash=replace(flash, code=flash.code + extra), ram=ram, compiler=made_by)
     inputs = problem.holdout_scorer().inputs[:INPUTS]
     return list(onboard.check(board, folder, model, footprint.schedule(model), predicted, inputs, out))
 
@@ -61,11 +77,43 @@ def test_firmware_passes(problem: Problem, point: Path, objects: Path) -> None:
     assert checked(problem, point, objects, stack=peak - 1)[-1].passed is False
 
 
+def same_compiler(board: Board) -> None:
+    need(board)
+    table = "stm32f405" if board is STM32F405 else "fe310"
+    if toolchain.version(board.compiler) != linked.load(table).compiler:
+        pytest.skip(f"the table of code is for {linked.load(table).compiler}")
+
+
+@pytest.mark.parametrize("board", [HIFIVE1, HIFIVE1_REVB, STM32F405], ids=lambda board: board.name)
+@pytest.mark.parametrize("make", [small_int8_network, small_uint8_network])
+def test_flash_and_static_ram_are_the_linkers_to_the_byte(
+    make: Callable[[int], Graph], board: Board, objects: Path, tmp_path: Path
+) -> None:
+    same_compiler(board)
+    given = prepared(write_files(tmp_path, make), target=board.name, schemes="kmeans,log2,binary,ternary")
+    mixes = [["keep-256-raw"], ["kmeans-8-huffman", "kmeans-4-packed", "kmeans-16-mask"], ["binary-2-packed"]]
+    for number, mix in enumerate(mixes):
+        choices = {name: Choice.parse(mix[i % len(mix)]) for i, name in enumerate(given.bank.by_name)}
+        plan = given.bank.plan(choices)
+        folder = tmp_path / str(number)
+        write_point(given, given.compress(plan), folder)
+        linker, outputs, stack = checked(given, folder / FIRMWARE, objects, board, plan=plan)
+        assert linker.passed, linker.detail
+        assert outputs.passed, outputs.detail
+        assert stack.passed, stack.detail
+
+
+def test_a_byte_too_many_fails_but_not_of_another_compiler(problem: Problem, point: Path, objects: Path) -> None:
+    same_compiler(HIFIVE1)
+    assert checked(problem, point, objects, extra=1)[0].passed is False
+    told = checked(problem, point, objects, extra=1, compiler="GCC 99")[0]
+    assert told.passed is None
+    assert told.detail.startswith("predicted for GCC 99, not for riscv64-unknown-elf-gcc ")
+
+
 def test_other_weights_on_the_board_fail(problem: Problem, point: Path, objects: Path, tmp_path: Path) -> None:
     need(HIFIVE1)
-    other = replace(problem.bank.baseline, choices={**problem.bank.baseline.choices})
-    model = problem.compress(other)
-    write_point(problem, model, tmp_path)
+    write_point(problem, problem.compress(problem.bank.baseline), tmp_path)
     text = (tmp_path / FIRMWARE / "model.c").read_text()
     begin = text.index("bias_0")
     changed = text[:begin] + text[begin:].replace("{\n    ", "{\n    99", 1)

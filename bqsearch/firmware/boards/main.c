@@ -86,6 +86,10 @@ static void refuse(uint32_t reason)
     answer(REFUSED, &reason, 1, 0, 0);
 }
 
+/* Weak, so that the compiler reads it from memory and the code is as long for every network. */
+extern const uint32_t model_hash[2];
+__attribute__((weak)) const uint32_t model_hash[2] = {(uint32_t)MODEL_HASH, (uint32_t)(MODEL_HASH >> 32)};
+
 static void info(void)
 {
     const uint32_t words[] = {
@@ -93,8 +97,8 @@ static void info(void)
         bq_model.input_bytes,
         bq_model.output_bytes,
         board_stack_bytes(),
-        (uint32_t)MODEL_HASH,
-        (uint32_t)(MODEL_HASH >> 32),
+        model_hash[0],
+        model_hash[1],
     };
     answer(INFO + ANSWER, words, sizeof words / sizeof *words, 0, 0);
 }
