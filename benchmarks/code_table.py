@@ -20,7 +20,7 @@ from bqsearch.firmware.emit import ModelSource
 CODINGS = ("raw", "packed", "huffman", "mask", "sparse")
 STRUCTS = (
     *("bq_network", "bq_convolution", "bq_depthwise", "bq_chain", "bq_dense", "bq_addition", "bq_pool"),
-    *("bq_average_over", "bq_softmax", "bq_softmax_table", "bq_map", "bq_join", "bq_margins"),
+    *("bq_average_over", "bq_softmax", "bq_softmax_table", "bq_map", "bq_join", "bq_margins", "bq_product"),
 )
 TABLES = {"fe310": boards.HIFIVE1, "stm32f405": boards.STM32F405}
 FOLDER = Path(__file__).resolve().parents[1] / "bqsearch" / "hardware" / "code"

@@ -8,6 +8,7 @@ import numpy as np
 _INT32 = np.iinfo(np.int32)
 _ONE = 1 << 31
 _EXP_OF_EIGHTH, _THIRD = 1895147668, 715827883  # exp(-1/8) and 1/3 in Q0, with all bits behind the point
+_HALF_ROOT_OF_TWO = 1518500250  # in Q0
 _POWERS = (1672461947, 1302514674, 790015084, 290630308, 39332535, 720401)  # exp(-2^i) for i from -2 on, in Q0
 
 
@@ -60,6 +61,23 @@ def logistic(value: int) -> int:
         return 1 << 30
     positive = _reciprocal(_exp_on_negative(-abs(value)))
     return positive if value > 0 else int(_INT32.max) - positive
+
+
+def inverse_root(value: int) -> tuple[int, int]:
+    """`1 / sqrt(x)` of an integer from 1 up to 2^31 - 1, as `multiplier_of`: Newton's method, as TensorFlow Lite."""
+    if value <= 1:
+        return int(_INT32.max), 0
+    right = 11
+    while value >= 1 << 29:
+        value, right = value // 4, right + 1
+    pairs = (32 - value.bit_length() - 1) // 2 - 1
+    right, value = right - pairs, value << 2 * pairs
+    half, root = divided(value >> 1, 1), 1 << 28  # 3 integer bits, as 1.5 and all that follows
+    for _ in range(5):
+        cube = _saturated(high_product(high_product(root, root), root), 6)
+        root = _saturated(high_product((1 << 28) + (1 << 27), root) - high_product(half, cube), 3)
+    mantissa = high_product(root, _HALF_ROOT_OF_TWO)
+    return mantissa << max(-right, 0), -max(right, 0)
 
 
 def _saturated(value: int, left: int) -> int:

@@ -5,12 +5,21 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from bqsearch.errors import UnsupportedError
-from bqsearch.firmware.arithmetic import divided, input_radius, logistic, multiplier_of, round_half_away, scaled
+from bqsearch.firmware.arithmetic import (
+    divided,
+    input_radius,
+    inverse_root,
+    logistic,
+    multiplier_of,
+    round_half_away,
+    scaled,
+)
 from bqsearch.firmware.quantized import code_range, quantized, scale_of, zero_of
 from bqsearch.graph.ir import Tensor
 from bqsearch.types import Bytes
 
 _Rule = Callable[[int], int]
+_KEPT = 20  # bits behind the point that an inverse root keeps until it is scaled
 
 
 def table_of(code: str, source: Tensor, output: Tensor) -> Bytes:
@@ -77,10 +86,27 @@ def _logistic(source: Tensor, output: Tensor) -> _Rule:
     return by_fixed_point
 
 
+def _rsqrt(source: Tensor, output: Tensor) -> _Rule:
+    if source.dtype != "int8" or zero_of(source) != -128:
+        raise UnsupportedError("the C runtime has RSQRT of int8 codes that stand for 0 and more only")
+    divisor = np.sqrt(np.float32(scale_of(source))) * np.float32(scale_of(output))
+    multiplier, shift = multiplier_of(1.0 / float(divisor))
+
+    def by_fixed_point(code: int) -> int:
+        value = code - zero_of(source)
+        if value == 0:
+            return 127
+        mantissa, left = inverse_root(value)
+        return scaled(scaled(1, mantissa, left + _KEPT), multiplier, shift - _KEPT) + zero_of(output)
+
+    return by_fixed_point
+
+
 _RULES: Mapping[str, Callable[[Tensor, Tensor], _Rule]] = {
     "LOGISTIC": _logistic,
     "QUANTIZE": _quantize,
     "RELU": _relu,
     "RELU6": _relu6,
+    "RSQRT": _rsqrt,
 }
 MAPPED = tuple(_RULES)

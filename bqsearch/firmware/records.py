@@ -358,31 +358,47 @@ def _pool(network: _Network, step: Step) -> _Made:
     )
 
 
-def _add(network: _Network, step: Step) -> _Made:
+def _two(network: _Network, step: Step, verb: str) -> tuple[list[Tensor], Tensor, dict[str, object]]:
+    """Both inputs of a step's only operator, its output, and the fields of where they lie and of the codes' range."""
     op = network.graph.ops[step.ops[0]]
     read, output = [network.tensor(i) for i in op.inputs[:2]], network.tensor(op.outputs[0])
     if any(tensor.shape != output.shape or tensor.data is not None for tensor in read):
-        raise UnsupportedError("the C runtime adds activations of equal shape only")
+        raise UnsupportedError(f"the C runtime {verb} activations of equal shape only")
+    low, high = activation_range(op, output)
+    fields: dict[str, object] = {
+        "input": [network.offset(i) for i in op.inputs[:2]],
+        "output": network.offset(op.outputs[0]),
+        "count": output.size,
+        "zero": [zero_of(tensor) for tensor in read],
+        "out_zero": zero_of(output),
+        "low": low,
+        "high": high,
+    }
+    return read, output, fields
+
+
+def _multiply(network: _Network, step: Step) -> _Made:
+    read, output, fields = _two(network, step, "multiplies")
+    multiplier, shift = multiplier_of(scale_of(read[0]) * scale_of(read[1]) / scale_of(output))
+    run = _kernel("multiply", output)
+    return _Made(kind="bq_product", fields={"run": run, **fields, "multiplier": multiplier, "shift": shift})
+
+
+def _add(network: _Network, step: Step) -> _Made:
+    read, output, fields = _two(network, step, "adds")
     scales = [scale_of(tensor) for tensor in read]
     largest = 2 * max(scales)
     inputs = [multiplier_of(scale / largest) for scale in scales]
     out_multiplier, out_shift = multiplier_of(largest / ((1 << _HEADROOM) * scale_of(output)))
-    low, high = activation_range(op, output)
     return _Made(
         kind="bq_addition",
         fields={
             "run": _kernel("add", output),
-            "input": [network.offset(i) for i in op.inputs[:2]],
-            "output": network.offset(op.outputs[0]),
-            "count": output.size,
+            **fields,
             "multiplier": [multiplier for multiplier, _ in inputs],
             "out_multiplier": out_multiplier,
             "shift": [shift for _, shift in inputs],
             "out_shift": out_shift,
-            "zero": [zero_of(tensor) for tensor in read],
-            "out_zero": zero_of(output),
-            "low": low,
-            "high": high,
         },
     )
 
@@ -538,6 +554,7 @@ _RULES: Mapping[str, Callable[[_Network, Step], _Made | None]] = {
     "FULLY_CONNECTED": _dense,
     "MAX_POOL_2D": _pool,
     "MEAN": _mean,
+    "MUL": _multiply,
     "PAD": _pad,
     "RESHAPE": _free,
     "SOFTMAX": _softmax,

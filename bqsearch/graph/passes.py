@@ -51,8 +51,10 @@ def fold_float16(graph: Graph) -> Graph:
 def integer_io(graph: Graph) -> Graph:
     """Drop a QUANTIZE of the input and a DEQUANTIZE of the output: integers go in and come out.
 
-    The caller quantizes with the new input tensor's scale and zero point, as a board does.
+    The caller quantizes with the new input tensor's scale and zero point, as a board does. A SOFTMAX or LOG_SOFTMAX in
+    floats behind a DEQUANTIZE goes too, and is the caller's: it puts no class before another.
     """
+    graph = _without_float_softmax(graph)
     first, last = graph.ops[0], graph.ops[-1]
     alone = first.inputs == graph.inputs and graph.consumers.get(graph.inputs[0]) == (0,)
     if first.code == "QUANTIZE" and alone and _keeps_values(graph, first):
@@ -60,6 +62,12 @@ def integer_io(graph: Graph) -> Graph:
     if last.code == "DEQUANTIZE" and last.outputs == graph.outputs:
         graph = replace(graph, ops=graph.ops[:-1], outputs=last.inputs)
     return prune(graph)
+
+
+def _without_float_softmax(graph: Graph) -> Graph:
+    cut = logits(graph)
+    producer = cut.producers.get(cut.outputs[0])
+    return cut if producer is not None and cut.ops[producer].code == "DEQUANTIZE" else graph
 
 
 def _keeps_values(graph: Graph, op: Op) -> bool:

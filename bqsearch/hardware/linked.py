@@ -31,6 +31,7 @@ _PLAIN = {  # operators with a kernel for each type: its name, and its record's
     "AVERAGE_POOL_2D": ("average", "bq_pool"),
     "MAX_POOL_2D": ("max", "bq_pool"),
     "MEAN": ("mean", "bq_average_over"),
+    "MUL": ("multiply", "bq_product"),
 }
 
 

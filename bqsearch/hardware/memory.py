@@ -160,9 +160,13 @@ def plan_arenas(graph: Graph, limit: int) -> Arenas:
 
 def _stairs(order: Order, bound: int, limit: int) -> Iterator[ArenaPlan]:
     """Plans that keep to a limit, from the least work to the smallest arena."""
-    smallest = _smallest(order, bound)
-    floor, reached = _size(smallest), inf
-    size = min(limit, _size(greedy_arena(order.activations)))
+    smallest, greedy = _smallest(order, bound), greedy_arena(order.activations)
+    floor, reached, size = _size(smallest), inf, limit
+    if _size(greedy) <= limit:
+        plan = _tightened(order, greedy, floor, 0)
+        yield plan
+        reached = _size(plan)
+        size = reached - max(reached // STAIR, 1)
     while size > floor and (way := walk(order, size)) is not None:
         plan = _tightened(order, _plan(order.activations, way), floor, way.work)
         yield plan

@@ -10,7 +10,7 @@ from bqsearch.graph.ops import SUPPORTED, source
 from bqsearch.hardware.scratch import scratch_sizes
 from bqsearch.hardware.strips import gap, rows_of
 
-ELEMENTWISE = frozenset(["ADD", "LOGISTIC", "QUANTIZE", "RELU", "RELU6"])
+ELEMENTWISE = frozenset(["ADD", "LOGISTIC", "MUL", "QUANTIZE", "RELU", "RELU6", "RSQRT"])
 POOLS = frozenset(["AVERAGE_POOL_2D", "MAX_POOL_2D"])
 
 

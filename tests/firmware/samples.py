@@ -7,7 +7,7 @@ from bqsearch.packing.container import Coded
 from bqsearch.packing.streams import STREAMS
 from firmware.coding import LEVELS, coded_as, with_levels
 from firmware.plans import Group
-from networks import LINEAR, SAME, VALID, Builder
+from networks import LINEAR, REACH, SAME, VALID, Builder
 
 
 def layered(dtype: str) -> Graph:
@@ -57,10 +57,14 @@ def everything(dtype: str) -> tuple[Graph, list[Group]]:
     net = Builder(dtype)
     last = source = net.activation("x", (1, 9, 8, 4))
     for code in MAPPED:
+        if code == "RSQRT" and dtype == "uint8":
+            continue
         low, high = {"LOGISTIC": (0.0, 255 / 256), "RELU6": (-4.0, 4.0)}.get(code, (-3.0, 4.0))
-        if code == "RELU6":
-            last = net.op("QUANTIZE", (last,), net.activation("q", (1, 9, 8, 4)), "QuantizeOptions")
+        if code in ("RELU6", "RSQRT"):
+            least = 0.0 if code == "RSQRT" else -REACH
+            last = net.op("QUANTIZE", (last,), net.activation(f"q{code}", (1, 9, 8, 4), least), "QuantizeOptions")
         last = net.op(code, (last,), net.activation(code, (1, 9, 8, 4), low, high), SUPPORTED[code].options)
+    last = net.op("MUL", (last, source), net.activation("m", (1, 9, 8, 4)), "MulOptions")
     last = net.add("a", last, source)
     both = net.tensor("both", (1, 9, 8, 8), dtype, quantization=net.tensors[last].quantization)
     last = net.op("CONCATENATION", (last, last), both, "ConcatenationOptions", axis=-1)

@@ -10,6 +10,7 @@ from bqsearch.firmware.arithmetic import (
     divided,
     high_product,
     input_radius,
+    inverse_root,
     logistic,
     multiplier_of,
     round_half_away,
@@ -49,6 +50,12 @@ def test_halves_go_away_from_zero(value: int, right: int, expected: int) -> None
 @given(st.integers(-(1 << 24), 1 << 24), st.floats(1e-5, 0.9))
 def test_scaled_is_near_the_real_product(value: int, real: float) -> None:
     assert abs(scaled(value, *multiplier_of(real)) - value * real) <= 0.75 + abs(value) * 2**-29  # two roundings
+
+
+@given(st.integers(2, (1 << 31) - 1))
+def test_inverse_roots_are_near_the_real_ones(value: int) -> None:
+    mantissa, shift = inverse_root(value)
+    assert math.isclose(mantissa * 2.0 ** (shift - 31), value**-0.5, rel_tol=2**-15)
 
 
 def test_products_and_wraps() -> None:

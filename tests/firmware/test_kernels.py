@@ -138,6 +138,27 @@ def test_add(cache: Path, dtype: str, activation: int) -> None:
 
 
 @TYPES
+@pytest.mark.parametrize("activation", [LINEAR, RELU6])
+@pytest.mark.parametrize("in_place", [False, True])
+def test_multiply(cache: Path, dtype: str, activation: int, in_place: bool) -> None:
+    net = Builder(dtype)
+    source = net.activation("x", (1, 6, 5, 4), -1, 2)
+    other = net.conv("c", source, 4, fusedActivationFunction=LINEAR)
+    output = net.activation("o", (1, 6, 5, 4), -3)
+    net.op("MUL", (other, source), output, "MulOptions", fusedActivationFunction=activation)
+    groups = [Group(ops=(1,), kind="in_place")] if in_place else []
+    check(net.build([source], [output]), cache, groups=groups)
+
+
+@pytest.mark.parametrize("high", [0.01, 3.0, 400.0])
+def test_inverse_roots(cache: Path, high: float) -> None:
+    net = Builder("int8")
+    source = net.activation("x", (1, 2000), 0, high)
+    output = net.op("RSQRT", (source,), net.activation("o", (1, 2000), 0, 4 / high**0.5))
+    check(net.build([source], [output]), cache)
+
+
+@TYPES
 @pytest.mark.parametrize("code", ["AVERAGE_POOL_2D", "MAX_POOL_2D"])
 @pytest.mark.parametrize(("rows", "activation"), [(None, LINEAR), (1, RELU6), (2, LINEAR)])
 def test_pooling(cache: Path, dtype: str, code: str, rows: int | None, activation: int) -> None:

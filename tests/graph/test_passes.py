@@ -131,6 +131,23 @@ def test_integers_go_in_and_come_out() -> None:
     )
 
 
+@pytest.mark.parametrize("code", ["SOFTMAX", "LOG_SOFTMAX"])
+def test_a_softmax_in_floats_is_left_to_the_caller(code: str) -> None:
+    net = Builder("int8")
+    source = net.activation("x", (1, 8))
+    scores = net.dense("d", source, 4)
+    real = net.op("DEQUANTIZE", (scores,), net.tensor("r", (1, 4), "float32"), "DequantizeOptions")
+    options = {"beta": 1.0} if code == "SOFTMAX" else {}
+    last = net.op(code, (real,), net.tensor("p", (1, 4), "float32"), SUPPORTED[code].options, **options)
+    graph = net.build([source], [last])
+    assert codes(graph) == ["FULLY_CONNECTED", "DEQUANTIZE", code]
+    cut = passes.integer_io(graph)
+    assert codes(cut) == ["FULLY_CONNECTED"]
+    inputs = np.random.default_rng(0).integers(-128, 128, (20, 8)).astype(np.int8)
+    order = run(graph, inputs)[np.arange(20), run(cut, inputs).argmax(axis=1)]
+    assert np.array_equal(order, run(graph, inputs).max(axis=1))
+
+
 def as_codes(graph: Graph, real: Array) -> Array:
     quantization = graph.input.quantization
     assert quantization is not None

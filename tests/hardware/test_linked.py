@@ -5,11 +5,14 @@ import re
 import numpy as np
 import pytest
 
+from bqsearch.bank.build import OptionBank
 from bqsearch.compress import compress
 from bqsearch.firmware.emit import emit
 from bqsearch.hardware import linked, target
-from bqsearch.hardware.linked import CodeTable, Piece
+from bqsearch.hardware.linked import SUFFIX, CodeTable, Piece
 from bqsearch.hardware.streamed import StreamedFootprint
+from bqsearch.plan import Plan
+from firmware.samples import everything
 from hardware.test_streamed import BANKS
 from networks import small_int8_network, small_uint8_network
 
@@ -55,6 +58,19 @@ def test_kernels_are_those_that_the_emitter_names(make) -> None:
         text = emit(model, schedule).source
         named = set(re.findall(r"\.run = (bq_\w+)", text)) | set(re.findall(r"\.coding = &(bq_\w+)", text))
         assert linked.constants(model, schedule, linked.load("fe310")).used == named
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+def test_operators_without_weights_too(dtype: str) -> None:
+    graph = everything(dtype)[0]
+    model, own = (
+        compress(graph, OptionBank(layers=()), Plan(choices={})),
+        StreamedFootprint(graph=graph, target=target.load("hifive1")),
+    )
+    text = emit(model, own.schedule(model)).source
+    named = set(re.findall(r"\.run = (bq_\w+)", text))
+    assert {f"bq_multiply_{SUFFIX[dtype]}", "bq_lookup", "bq_concatenation", "bq_pad"} <= named
+    assert linked.constants(model, own.schedule(model), linked.load("fe310")).used == named
 
 
 @pytest.mark.parametrize("name", linked.names())

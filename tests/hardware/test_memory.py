@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bqsearch import registry
@@ -53,6 +53,7 @@ def test_every_plan_computes_what_the_network_computes(graph: Graph, seed: int) 
 
 
 @given(NETWORKS)
+@example(random_network(248848, 5))  # in its best order every way within the greedy arena repeats something
 @settings(deadline=None, max_examples=60)
 def test_plans_go_from_least_work_to_least_memory(graph: Graph) -> None:
     arenas = plan_arenas(graph, AMPLE)
@@ -96,7 +97,7 @@ def test_within_a_limit_the_plan_is_of_least_work(graph: Graph, seed: int, share
         assert chosen.repeated == min(plan.repeated for plan in fitting)
         assert chosen.with_tables(tables)[0] <= limit
     else:
-        assert chosen.with_tables(tables) == min(plan.with_tables(tables) for plan in arenas.plans)
+        assert chosen.with_tables(tables)[0] == min(plan.with_tables(tables)[0] for plan in arenas.plans)
     for op, nbytes in tables.items():
         assert arenas.least(op, nbytes) <= chosen.with_tables(tables)[0]
 

@@ -143,6 +143,23 @@ typedef struct {
 bq_status bq_add_s8(const void *record, uint8_t *arena);
 bq_status bq_add_u8(const void *record, uint8_t *arena);
 
+/* MUL; the output may lie where either input does. */
+typedef struct {
+    bq_kernel run;
+    uint32_t input[2];
+    uint32_t output;
+    uint32_t count;
+    int32_t multiplier;
+    int8_t shift;
+    int16_t zero[2];
+    int16_t out_zero;
+    int16_t low;
+    int16_t high;
+} bq_product;
+
+bq_status bq_multiply_s8(const void *record, uint8_t *arena);
+bq_status bq_multiply_u8(const void *record, uint8_t *arena);
+
 /* AVERAGE_POOL_2D and MAX_POOL_2D, `rows` output rows at a time, by way of `strip` as a convolution. */
 typedef struct {
     bq_kernel run;

@@ -1,0 +1,2 @@
+#define BQ_UNSIGNED 0
+#include "bq_multiply.inc"

@@ -1,0 +1,2 @@
+#define BQ_UNSIGNED 1
+#include "bq_multiply.inc"
