@@ -7,7 +7,7 @@ DEBIAN := chromium postgresql gcc libc6-dev clang libclang-rt-dev cmake qemu-sys
   gcc-arm-none-eabi libnewlib-arm-none-eabi gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf
 RUN := runs/mobilenet_v2-hifive1
 
-.PHONY: run venv venv-dev debian lint types contracts test test-all fuzz bench ranking post-training readme results code-tables lock clean
+.PHONY: run venv venv-dev debian lint types contracts test test-all fuzz bench ranking post-training readme results code-tables instructions lock clean
 
 run: venv
 	$(BIN)/bqsearch run --model mobilenet_v2 --target hifive1 $(if $(wildcard $(RUN)/*),--resume)
@@ -80,6 +80,10 @@ results: venv-dev
 # What each kernel of the C runtime links, for boards whose compiler is installed.
 code-tables: venv-dev
 	$(BIN)/python benchmarks/code_table.py
+
+# What its work takes, counted on the emulated boards.
+instructions: venv-dev
+	$(BIN)/python benchmarks/instructions.py
 
 lock: venv-dev
 	$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \

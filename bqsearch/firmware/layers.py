@@ -13,6 +13,7 @@ from bqsearch.firmware.quantized import activation_range, scale_of, zero_of
 from bqsearch.graph.ir import Graph, Op, Tensor
 from bqsearch.graph.ops import Layer, layers
 from bqsearch.hardware import linked
+from bqsearch.hardware.work import Stream
 from bqsearch.packing.container import Coded
 from bqsearch.quantizers.base import offset_codes
 from bqsearch.types import Array, Bytes, Ints
@@ -95,6 +96,17 @@ class FirmwareLayer:
     def arithmetic(self) -> linked.Arithmetic:
         """How the runtime computes with its weights."""
         return linked.arithmetic(self.steps, self.coded.coding)
+
+    @cached_property
+    def stream(self) -> Stream:
+        """Its weights, as far as their decoding takes time."""
+        return Stream(
+            coding=self.coded.coding,
+            arithmetic=self.arithmetic,
+            stream_bytes=len(self.coded.stream),
+            table_bytes=len(self.coded.table),
+            kept=int(np.count_nonzero(self.steps)),
+        )
 
     def check(self) -> None:
         """Check that there are kernels for it.

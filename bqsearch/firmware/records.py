@@ -204,7 +204,7 @@ def _chained(
         raise UnsupportedError("the C runtime has no strips for depthwise convolutions with a multiplier")
     filters, tables, window, carry, strip = step.scratch
     parts = {"expand": expand, "depthwise": depthwise, "project": project}
-    layers = {name: _layer(network, layer) if layer else ({}, ()) for name, layer in parts.items()}
+    layers = {name: _layer(network, layer) for name, layer in parts.items() if layer is not None}
     shared = carried_rows(network.graph, depthwise.op)
     return _Made(
         kind="bq_chain",

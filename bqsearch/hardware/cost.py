@@ -1,15 +1,19 @@
 """The static cost model: flash, RAM, time and energy of a compressed network on a target, from counts and constants.
 
-All figures are predictions from the target's constants; flash and RAM are its runtime's footprint. Cycles are linear in
-the work:
+Flash and RAM are those of the target's runtime. Time is a prediction from constants, linear in the work. Under
+bqsearch's own runtime its cycles are
+
+    instructions * instruction + products * product + bytes of weights, biases and records * flash_read
+
+with instructions by units of work that were fitted on the emulated board (`hardware.work`). A layer's weights, biases
+and channel records are fetched from flash as often as its schedule decodes them: once an inference, or once a strip.
+Weights that lie in RAM are not fetched: instructions have their loads in them. Under TensorFlow Lite Micro they are
 
     macs * mac_<kind> + elements * element + operators * operator
-        + weights * decode_<coding> + bytes of weights, biases and channel records * flash_read
+        + coded weights * decode_<coding> + bytes of coded weights, biases and channel records * flash_read
 
-with a layer's weights, biases and channel records fetched from flash as often as its schedule decodes them: once an
-inference, or once for each strip. Weights that lie in RAM are not fetched: the cost of decoding has their loads in it.
-TensorFlow Lite Micro reads raw weights in place, and the cost of a MAC covers it. On an accelerator time and energy
-follow from what its mappings move; see `hardware.accelerator`.
+where raw weights are read in place, which the cost of a MAC covers. On an accelerator time and energy follow from what
+its mappings move; see `hardware.accelerator`.
 """
 
 from collections.abc import Mapping
@@ -19,11 +23,14 @@ from functools import cached_property
 from bqsearch.compress import CompressedLayer, CompressedModel
 from bqsearch.graph.ir import Graph
 from bqsearch.graph.ops import SUPPORTED, elements, layers, macs
+from bqsearch.hardware import linked, work
 from bqsearch.hardware.accelerator import Accelerator, DramFootprint
 from bqsearch.hardware.footprint import Flash, Footprint, Ram, constant_bytes
 from bqsearch.hardware.micro import MicroFootprint
+from bqsearch.hardware.schedule import Schedule
 from bqsearch.hardware.streamed import StreamedFootprint
 from bqsearch.hardware.target import Target
+from bqsearch.hardware.work import Stream, Work
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -69,8 +76,16 @@ class CostModel:
         """Core cycles of one inference, those among them in which the core waits for DRAM."""
         if self.accelerator is not None:
             return self.accelerator.latency(model) * self.target.frequency
+        if isinstance(self.footprint, StreamedFootprint):
+            return self._streamed_cycles(model, self.footprint)
         decodes = self.footprint.decodes(model)
         return self._fixed_cycles + sum(self._layer_cycles(entry, decodes[entry.layer.op]) for entry in model.layers)
+
+    def instructions(self, model: CompressedModel) -> float:
+        """That bqsearch's own runtime executes in an inference. There is no such figure for other runtimes."""
+        assert isinstance(self.footprint, StreamedFootprint)
+        streams = {entry.layer.op: Stream.of(entry) for entry in model.layers}
+        return self._executed(self.footprint.schedule(model), streams)
 
     def fetching(self, model: CompressedModel) -> Mapping[int, float]:
         """For each operator with weights the cycles of an inference that fetching them from flash takes, or would."""
@@ -87,12 +102,38 @@ class CostModel:
             return self.accelerator.energy(model)
         return self.latency(model) * self.target.power
 
+    def _streamed_cycles(self, model: CompressedModel, footprint: StreamedFootprint) -> float:
+        per, schedule = self.target.cycles, footprint.schedule(model)
+        streams = {entry.layer.op: Stream.of(entry) for entry in model.layers}
+        fetched = sum(
+            schedule.decodes[op] * (self._record_bytes(entry) + (0 if entry.resident else entry.option.nbytes))
+            for op, entry in model.by_op.items()
+        )
+        fetched += linked.constants(model, schedule, linked.load(self.target.code_table)).nbytes + self._fetched_bytes
+        return (
+            self._executed(schedule, streams) * per["instruction"]
+            + self._work.products(streams) * per["product"]
+            + fetched * per["flash_read"]
+        )
+
+    def _executed(self, schedule: Schedule, streams: Mapping[int, Stream]) -> float:
+        counts = self._work.counts(schedule, streams)
+        return sum(self._units.get(unit, 0.0) * count for unit, count in counts.items())
+
+    @cached_property
+    def _work(self) -> Work:
+        return Work(graph=self.graph)
+
+    @cached_property
+    def _units(self) -> Mapping[str, float]:
+        return work.load(self.target.code_table).units
+
     @cached_property
     def _fixed_cycles(self) -> float:
         per = self.target.cycles
-        work = [(SUPPORTED[op.code].work, macs(self.graph, op), elements(self.graph, op)) for op in self.graph.ops]
-        counted = sum(m * per[f"mac_{kind}"] if m else e * per["element"] for kind, m, e in work)
-        return counted + len(work) * per["operator"] + self._fetched_bytes * per["flash_read"]
+        found = [(SUPPORTED[op.code].work, macs(self.graph, op), elements(self.graph, op)) for op in self.graph.ops]
+        counted = sum(m * per[f"mac_{kind}"] if m else e * per["element"] for kind, m, e in found)
+        return counted + len(found) * per["operator"] + self._fetched_bytes * per["flash_read"]
 
     @cached_property
     def _fetched_bytes(self) -> int:
@@ -103,14 +144,15 @@ class CostModel:
         return 0 if bias is None or self.graph.tensors[bias].quantization is None else self.graph.tensors[bias].nbytes
 
     def _layer_cycles(self, entry: CompressedLayer, decodes: int) -> float:
-        """Of a layer's weights, biases and channel records, which are fetched and decoded so many times."""
-        layer, per = entry.layer, self.target.cycles
-        records = self._bias_bytes(layer.bias) + layer.channels * self.target.channel_record
-        weights = 0.0
-        if self.target.runtime != "tflm" or entry.option.choice.coding != "raw":  # there the cost of a MAC has it in it
-            decode = per[f"decode_{entry.option.choice.coding}"]
-            weights = layer.size * decode + (0 if entry.resident else self._fetch_cycles(entry))
-        return decodes * (weights + records * per["flash_read"])
+        """Under TensorFlow Lite Micro, of a layer's weights, biases and channel records, decoded so many times."""
+        per, weights = self.target.cycles, 0.0
+        if entry.option.choice.coding != "raw":  # the cost of a MAC has it in it
+            weights = entry.layer.size * per[f"decode_{entry.option.choice.coding}"] + self._fetch_cycles(entry)
+        return decodes * (weights + self._record_bytes(entry) * per["flash_read"])
+
+    def _record_bytes(self, entry: CompressedLayer) -> int:
+        """Biases and channel records."""
+        return self._bias_bytes(entry.layer.bias) + entry.layer.channels * self.target.channel_record
 
     def _fetch_cycles(self, entry: CompressedLayer) -> float:
         """Of a layer's weights and tables, once."""

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from bqsearch.compress import CompressedModel
+from bqsearch.compress import CompressedLayer, CompressedModel
 from bqsearch.graph.ir import Graph, Op, Tensor
 from bqsearch.graph.ops import SUPPORTED, Layer, source
 from bqsearch.hardware.schedule import ALIGNMENT, Schedule, Step
@@ -133,6 +133,18 @@ def arithmetic(steps: Ints, coding: str) -> Arithmetic:
     return "shift" if _SHIFTS.issuperset(np.flatnonzero(np.bincount(sizes.reshape(-1))).tolist()) else "multiply"
 
 
+def arithmetic_of(entry: CompressedLayer) -> Arithmetic:
+    """The same for a layer under its choice."""
+    coding = entry.option.choice.coding
+    zero = entry.entry.weights.zero
+    values = np.flatnonzero(entry.tally) - zero
+    if coding == "raw" or entry.layer.operator == "DEPTHWISE_CONV_2D":
+        return "multiply"
+    if len(values) <= 2 * entry.layer.channels and 0 not in values:
+        return arithmetic(entry.option.codes.astype(np.int64) - zero, coding)
+    return "shift" if _SHIFTS.issuperset(np.abs(values).tolist()) else "multiply"
+
+
 def stored(nbytes: int) -> int:
     """What an array of so many bytes takes; C has none of no bytes."""
     return _up(max(nbytes, 1))
@@ -185,11 +197,7 @@ class _Step:
 
     def _matrix(self, op: Op, output: Tensor, suffix: str) -> tuple[str, str, int]:
         entry = self.model.by_op[self.step.ops[0]]
-        quantization = self.graph.tensors[entry.layer.weights].quantization
-        assert quantization is not None
-        weights = np.moveaxis(entry.weights, entry.layer.channel_axis, 0).reshape(entry.layer.channels, -1)
-        steps = weights.astype(np.int64) - int(quantization.zero_points[0])
-        variant = VARIANT[arithmetic(steps, entry.option.choice.coding)]
+        variant = VARIANT[arithmetic_of(entry)]
         if op.code == "CONV_2D" or output.size != entry.layer.channels:
             return f"bq_conv{variant}_{suffix}", "bq_convolution", 0
         return f"bq_dense{variant}_{suffix}", "bq_dense", 0

@@ -13,7 +13,7 @@ from bqsearch.bank.layer import Option
 from bqsearch.compress import CompressedModel
 from bqsearch.graph.ir import Graph
 from bqsearch.graph.ops import Layer, layers, operator_names
-from bqsearch.hardware import linked
+from bqsearch.hardware import linked, work
 from bqsearch.hardware.footprint import Flash, Ram
 from bqsearch.hardware.memory import ArenaPlan, Arenas, plan_arenas
 from bqsearch.hardware.schedule import ALIGNMENT, Schedule
@@ -84,7 +84,8 @@ class StreamedFootprint:
     thrift: float = 0.0
     provenance: ClassVar[str] = (
         "Flash and RAM without the stack: to the byte what GCC 12.2 and its linker make of the firmware, which "
-        "`bqsearch verify` builds; another compiler makes code of another size. The stack is an allowance."
+        "`bqsearch verify` builds; another compiler makes code of another size. The stack is what the kernels were "
+        "measured to use on an emulated board, and a margin."
     )
 
     @property
@@ -96,6 +97,11 @@ class StreamedFootprint:
     def lower_bound(self) -> int:
         """Bytes that no arena of the uncompressed network goes below, in whatever order and places."""
         return self.planner.arenas.lower_bound
+
+    @cached_property
+    def stack(self) -> int:
+        """Bytes kept free for the stack: what the network's kernels were measured to use, and the target's margin."""
+        return work.load(self.target.code_table).deepest(self.graph) + self.target.stack
 
     def flash(self, model: CompressedModel) -> Flash:
         """Bytes of flash."""
@@ -122,7 +128,7 @@ class StreamedFootprint:
             activations=plan.nbytes,
             decode_buffer=arena - plan.nbytes,
             weights=_all_resident_bytes(model),
-            stack=self.target.stack,
+            stack=self.stack,
             static=self.target.static_ram + -arena % ALIGNMENT,
             peak=self._names[peak],
         )
@@ -148,13 +154,13 @@ class StreamedFootprint:
     def least_ram(self, layer: Layer, coding: str, table_bytes: int) -> int:
         """Exact for the layer's step if no other layer in it has a codebook, in the plan of the smallest arena."""
         arena = self.planner.arenas.least(layer.op, decoder_bytes(coding, table_bytes))
-        return arena + -arena % ALIGNMENT + self.target.stack + self.target.static_ram
+        return arena + -arena % ALIGNMENT + self.stack + self.target.static_ram
 
     @cached_property
     def planner(self) -> Planner:
         """Decides how it is executed."""
         room = self.target.ram if self.room is None else self.room
-        free = max(room - self.target.stack - self.target.static_ram, 0) // ALIGNMENT * ALIGNMENT
+        free = max(room - self.stack - self.target.static_ram, 0) // ALIGNMENT * ALIGNMENT
         return Planner(graph=self.graph, room=free, thrift=self.thrift)
 
     @cached_property

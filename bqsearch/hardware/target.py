@@ -40,7 +40,7 @@ _UNITS_OF: Mapping[str, _Units] = {  # the constants of a target, by runtime
     "bqsearch": {
         **_BOARD,
         "runtime": {**_BOARD["runtime"], "code": "choice", "channel_record": "B"},
-        "cycles": {**_BOARD["cycles"], "decode_sparse": "cycle/weight"},
+        "cycles": {"instruction": "cycle/instruction", "product": "cycle/MAC", "flash_read": "cycle/B"},
     },
     "tflm": {**_BOARD, "runtime": {**_BOARD["runtime"], "code": "B"}},
     ROW_STATIONARY: {
@@ -86,7 +86,7 @@ class Target:
         code: Bytes of flash for runtime and start-up code; 0 for `"bqsearch"`, where the table has them.
         code_table: What kernels link, a name of `hardware.linked`; of `"bqsearch"` only, else empty.
         static_ram: Bytes of RAM besides the arena and the stack.
-        stack: Bytes of RAM kept free for the stack.
+        stack: Bytes of RAM kept free for the stack; of `"bqsearch"` besides what its kernels were measured to use.
         operator_record: Bytes of DRAM that describe an operator of an accelerator; 0 for a board.
         channel_record: Bytes of flash for an output channel's multiplier and shift; 0 of `"tflm"`.
         cycles: Cycles by kind of work, keys as in the file.

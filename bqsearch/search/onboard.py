@@ -22,7 +22,9 @@ from bqsearch.hardware.schedule import Schedule
 from bqsearch.search.check import Check
 from bqsearch.types import Array
 
-LINKER, OUTPUTS, STACK = "linker", "outputs", "stack"
+LINKER, OUTPUTS, TIME, STACK = "linker", "outputs", "instructions", "stack"
+_NEAR = 0.1  # of the instructions that are counted: how far the prediction may be off
+_ROOM = 256  # bytes of stack kept free that need not be used
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,11 +34,13 @@ class Predicted:
     Attributes:
         flash: By part.
         ram: By part.
-        compiler: Whose code that flash is for, as it names itself.
+        instructions: Of an inference.
+        compiler: Whose code that is for, as it names itself.
     """
 
     flash: Flash
     ram: Ram
+    instructions: float
     compiler: str
 
     @property
@@ -67,12 +71,12 @@ def check(
     """
     if board.emulator is None:
         reason = "skipped: bqsearch has start-up code and an emulator for its own boards only"
-        yield from (Check(name=name, passed=None, detail=reason) for name in (LINKER, OUTPUTS, STACK))
+        yield from (Check(name=name, passed=None, detail=reason) for name in (LINKER, OUTPUTS, TIME, STACK))
         return
     try:
         toolchain.find_compiler(board.compiler, f"building firmware for {board.title}")
     except ToolError as error:
-        yield from (_skipped(name, error) for name in (LINKER, OUTPUTS, STACK))
+        yield from (_skipped(name, error) for name in (LINKER, OUTPUTS, TIME, STACK))
         return
     try:
         program = toolchain.build(board, folder, out / "program", cache=out)
@@ -100,7 +104,7 @@ def _run(
         emulator.find_emulator(program.board)
         built = host.build(model.graph, emit(model, schedule))
     except (ToolError, OutputError) as error:
-        yield from (_skipped(name, error) for name in (OUTPUTS, STACK))
+        yield from (_skipped(name, error) for name in (OUTPUTS, TIME, STACK))
         return
     try:
         outcome = emulator.run(program, inputs)
@@ -112,12 +116,19 @@ def _run(
     yield Check(
         name=OUTPUTS,
         passed=same == len(inputs),
-        detail=f"{same:,} of {len(inputs):,} on the emulated board bit for bit as here, with "
-        f"{outcome.instructions.mean():,.0f} instructions an inference",
+        detail=f"{same:,} of {len(inputs):,} on the emulated board bit for bit as here",
+    )
+    own = predicted.compiler == toolchain.version(program.board.compiler)
+    counted = float(outcome.instructions.mean())
+    off = predicted.instructions / counted - 1
+    yield Check(
+        name=TIME,
+        passed=True if abs(off) <= _NEAR else False if own else None,
+        detail=f"{counted:,.0f} an inference, {predicted.instructions:,.0f} predicted ({100 * off:+.1f} %)",
     )
     yield Check(
         name=STACK,
-        passed=outcome.stack_peak <= predicted.ram.stack,
+        passed=0 <= predicted.ram.stack - outcome.stack_peak <= _ROOM,
         detail=f"{outcome.stack_peak:,} B at its peak, {predicted.ram.stack:,} B kept free",
     )
 

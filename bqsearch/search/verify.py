@@ -158,7 +158,10 @@ def _own(
     schedule = material.schedule(model)
     if material.firmware is not None and schedule is not None:
         predicted = onboard.Predicted(
-            flash=cost.flash(model), ram=cost.ram(model), compiler=linked.load(cost.target.code_table).compiler
+            flash=cost.flash(model),
+            ram=cost.ram(model),
+            instructions=cost.instructions(model),
+            compiler=linked.load(cost.target.code_table).compiler,
         )
         board = BOARDS[material.firmware.board]
         yield from onboard.check(board, place / FIRMWARE, model, schedule, predicted, codes, out)

@@ -12,7 +12,7 @@ from bqsearch import registry
 from bqsearch.datasets import feed
 from bqsearch.graph import passes
 from bqsearch.graph.ir import Graph
-from bqsearch.hardware import target
+from bqsearch.hardware import target, work
 from bqsearch.hardware.memory import DECODERS, Arenas, greedy_arena, plan_arenas
 from bqsearch.hardware.moves import Activations
 from bqsearch.hardware.order import best_order
@@ -159,7 +159,8 @@ def test_the_built_in_model_in_the_least_memory() -> None:
     weights = sum(Activations(graph=built_in())._weights(op) for op in range(len(built_in().ops)))
     assert plan.repeated < weights / 50
     board = target.load("hifive1")
-    assert plan.nbytes + board.stack + board.static_ram == 5_008 < board.ram / 3
+    stack = work.load(board.code_table).deepest(built_in()) + board.stack
+    assert plan.nbytes + stack + board.static_ram < board.ram / 3
 
 
 def test_plans_for_coded_weights_are_nearly_as_small_as_one_of_their_own() -> None:

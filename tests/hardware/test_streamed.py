@@ -12,7 +12,7 @@ from bqsearch.bank.weights import Moments
 from bqsearch.compress import CompressedModel, compress
 from bqsearch.graph.ir import Graph
 from bqsearch.graph.ops import layers
-from bqsearch.hardware import linked
+from bqsearch.hardware import linked, work
 from bqsearch.hardware.scratch import decoder_bytes
 from bqsearch.hardware.streamed import StreamedFootprint
 from bqsearch.hardware.target import Target
@@ -125,13 +125,29 @@ def up(nbytes: int) -> int:
     return -(-nbytes // 4) * 4
 
 
+def test_the_stack_is_that_of_the_deepest_kernel_and_a_margin() -> None:
+    depths = work.load("fe310").stack
+    assert OWN.stack == BOARD.stack + max(depths["conv"], depths["dense"], depths["other"])
+    flat = layers_only_dense()
+    assert StreamedFootprint(graph=flat, target=BOARD).stack == BOARD.stack + depths["dense"] < OWN.stack
+    blocks = StreamedFootprint(graph=small_int8_network(), target=BOARD)
+    assert blocks.stack == BOARD.stack + max(depths.values())
+
+
+def layers_only_dense() -> Graph:
+    net = Builder("int8", seed=1)
+    source = net.activation("x", (1, 16))
+    return net.build([source], [net.dense("b", net.dense("a", source, 8), 4)])
+
+
 def test_ram_is_for_a_filter_at_a_time() -> None:
     """The dense layer needs 32 + 3 bytes of activations and a filter of 32 weights; the convolution 16 + 32 and 9."""
     raw = OWN.ram(model())
-    assert (raw.activations, raw.decode_buffer, raw.stack, raw.static) == (67, 0, 200, 101)
-    assert (raw.total, raw.peak) == (368, "dense")
+    assert (raw.activations, raw.decode_buffer, raw.stack, raw.static) == (67, 0, OWN.stack, 101)
+    assert (raw.total, raw.peak) == (168 + OWN.stack, "dense")
     packed = OWN.ram(model(conv="kmeans-3-packed", dense="kmeans-4-packed"))
-    assert (packed.activations, packed.decode_buffer, packed.total) == (67, 1 + 4, 372)  # padding, and the table
+    assert (packed.activations, packed.decode_buffer) == (67, 1 + 4)  # padding, and the table
+    assert packed.total == 172 + OWN.stack
 
 
 def test_weights_in_ram_take_their_bytes_there_and_in_flash() -> None:
@@ -152,7 +168,7 @@ def test_weights_in_ram_leave_less_room_for_the_arena() -> None:
     quick = footprint_of(small_int8_network, None)
     arena = quick.schedule(raw).nbytes
     assert least.schedule(raw).nbytes < arena
-    tight = StreamedFootprint(graph=graph, target=BOARD, room=arena + BOARD.stack + BOARD.static_ram)
+    tight = StreamedFootprint(graph=graph, target=BOARD, room=arena + quick.stack + BOARD.static_ram)
     assert tight.schedule(raw) == quick.schedule(raw)
     moved = compress(graph, bank, bank.plan({name: Choice.parse("keep-256-raw-ram") for name in bank.by_name}))
     assert tight.schedule(moved).nbytes < arena
@@ -162,8 +178,8 @@ def test_a_huffman_decoder_has_a_lookup_table_in_ram() -> None:
     candidate = model(conv="kmeans-3-huffman")
     table = len(candidate.layers[0].coded.table)
     ram = OWN.ram(candidate)
-    assert (ram.peak, ram.total) == ("conv", 300 + up(OWN.schedule(candidate).nbytes))
-    assert ram.total >= 300 + 16 + 32 + 9 + 256 + table
+    assert (ram.peak, ram.total) == ("conv", 100 + OWN.stack + up(OWN.schedule(candidate).nbytes))
+    assert ram.total >= 100 + OWN.stack + 16 + 32 + 9 + 256 + table
 
 
 @pytest.mark.parametrize("room", [None, 0, 340, 500])
@@ -181,7 +197,7 @@ def test_ram_is_that_of_the_schedule_and_not_below_any_layers(make, seed: int, r
     candidate = compress(graph, bank, bank.plan(choices))
     least = [own.least_ram(e.layer, e.option.choice.coding, e.option.table_bytes) for e in candidate.layers]
     ram, schedule = own.ram(candidate), own.schedule(candidate)
-    assert ram.total == up(schedule.nbytes) + BOARD.stack + BOARD.static_ram >= max(least)
+    assert ram.total == up(schedule.nbytes) + own.stack + BOARD.static_ram >= max(least)
     assert own.lower_bound <= ram.activations
     assert ram.decode_buffer >= 0
     assert own.decodes(candidate) == schedule.decodes
@@ -199,7 +215,7 @@ def test_one_coded_layer_takes_what_was_said_where_little_room_is_wanted(make) -
     """There is only the smallest plan then, so that the figure is exact."""
     graph, bank, own = make(), BANKS[make], footprint_of(make, 0)
     raw = own.ram(compress(graph, bank, bank.plan({}))).total
-    assert raw == own.activations + BOARD.stack + BOARD.static_ram
+    assert raw == own.activations + own.stack + BOARD.static_ram
     for name, entry in bank.by_name.items():
         for choice, *_ in entry.choices()[::5]:
             total = own.ram(compress(graph, bank, bank.plan({name: choice}))).total
@@ -231,7 +247,8 @@ def test_thrift_repeats_little_for_less_ram() -> None:
     found = []
     for thrift in (0.0, 0.02, 0.25, 99.0):
         own = StreamedFootprint(graph=graph, target=BOARD, thrift=thrift)
-        assert own.ram(candidate).total == 300 + own.schedule(candidate).nbytes == 300 + own.activations
+        kept = own.stack + BOARD.static_ram
+        assert own.ram(candidate).total == kept + own.schedule(candidate).nbytes == kept + own.activations
         assert sum((n - 1) * weights.get(op, 0) for op, n in own.decodes(candidate).items()) <= thrift * total
         found.append(own.ram(candidate).total)
     assert found == sorted(found, reverse=True)

@@ -47,34 +47,45 @@ def checked(
     folder: Path,
     out: Path,
     board: Board = HIFIVE1,
-    stack: int = 768,
+    stack: int | None = None,
+    faster: float = 1.0,
     extra: int = 0,
     plan: Plan | None = None,
     compiler: str | None = None,
 ) -> list[Check]:
     model, footprint = problem.compress(plan or problem.bank.baseline), problem.cost.footprint
     assert isinstance(footprint, StreamedFootprint)
-    ram = replace(footprint.ram(model), stack=stack)
+    ram = footprint.ram(model) if stack is None else replace(footprint.ram(model), stack=stack)
     flash = footprint.flash(model)
     made_by = compiler or linked.load(problem.cost.target.code_table).compiler
-    predicted = onboard.Predicted(flash=replace(flash, code=flash.code + extra), ram=ram, compiler=made_by)
+    predicted = onboard.Predicted(
+        flash=replace(flash, code=flash.code + extra),
+        ram=ram,
+        instructions=problem.cost.instructions(model) / faster,
+        compiler=made_by,
+    )
     inputs = problem.holdout_scorer().inputs[:INPUTS]
     return list(onboard.check(board, folder, model, footprint.schedule(model), predicted, inputs, out))
 
 
 def test_firmware_passes(problem: Problem, point: Path, objects: Path) -> None:
     need(HIFIVE1)
-    linker, outputs, stack = checked(problem, point, objects)
-    assert (linker.name, outputs.name, stack.name) == ("linker", "outputs", "stack")
-    assert linker.passed
-    assert outputs.passed
-    assert stack.passed
+    linker, outputs, time, stack = found = checked(problem, point, objects)
+    assert [check.name for check in found] == ["linker", "outputs", "instructions", "stack"]
+    assert all(check.passed for check in found), found
     assert all(f"{section} " in linker.detail for section in (".text", ".rodata", ".data", ".bss"))
-    assert outputs.detail.startswith(f"{INPUTS} of {INPUTS} on the emulated board bit for bit as here, with ")
-    assert int(outputs.detail.split(" with ")[1].split()[0].replace(",", "")) > 10_000
+    assert outputs.detail == f"{INPUTS} of {INPUTS} on the emulated board bit for bit as here"
+    assert int(time.detail.split()[0].replace(",", "")) > 10_000
     peak = int(stack.detail.split()[0].replace(",", ""))
-    assert checked(problem, point, objects, stack=peak)[-1].passed
-    assert checked(problem, point, objects, stack=peak - 1)[-1].passed is False
+    for kept, passed in ((peak - 1, False), (peak, True), (peak + 256, True), (peak + 257, False)):
+        assert checked(problem, point, objects, stack=kept)[-1].passed is passed
+
+
+def test_instructions_far_from_what_was_foretold_fail(problem: Problem, point: Path, objects: Path) -> None:
+    same_compiler(HIFIVE1)
+    time = checked(problem, point, objects, faster=1.3)[2]
+    assert (time.name, time.passed) == ("instructions", False)
+    assert checked(problem, point, objects, faster=1.3, compiler="GCC 99")[2].passed is None
 
 
 def same_compiler(board: Board) -> None:
@@ -97,10 +108,8 @@ def test_flash_and_static_ram_are_the_linkers_to_the_byte(
         plan = given.bank.plan(choices)
         folder = tmp_path / str(number)
         write_point(given, given.compress(plan), folder)
-        linker, outputs, stack = checked(given, folder / FIRMWARE, objects, board, plan=plan)
-        assert linker.passed, linker.detail
-        assert outputs.passed, outputs.detail
-        assert stack.passed, stack.detail
+        for check in checked(given, folder / FIRMWARE, objects, board, plan=plan):
+            assert check.passed, check
 
 
 def test_a_byte_too_many_fails_but_not_of_another_compiler(problem: Problem, point: Path, objects: Path) -> None:
@@ -135,7 +144,12 @@ def test_missing_tools_are_named_and_nothing_is_passed(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     found = checked(problem, point, tmp_path)
-    assert [(check.name, check.passed) for check in found] == [("linker", None), ("outputs", None), ("stack", None)]
+    assert [(check.name, check.passed) for check in found] == [
+        ("linker", None),
+        ("outputs", None),
+        ("instructions", None),
+        ("stack", None),
+    ]
     assert all(check.detail.startswith("skipped: ") for check in found)
     assert all("apt-get install gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf" in c.detail for c in found)
 
@@ -144,15 +158,15 @@ def test_a_missing_emulator_leaves_the_linker(problem: Problem, point: Path, obj
     need(HIFIVE1)
     assert HIFIVE1.emulator is not None
     board = replace(HIFIVE1, emulator=replace(HIFIVE1.emulator, command="qemu-system-none", package="no-qemu"))
-    linker, outputs, stack = checked(problem, point, objects, board)
+    linker, *others = checked(problem, point, objects, board)
     assert linker.passed
-    assert (outputs.passed, stack.passed) == (None, None)
-    assert outputs.detail.endswith("which is not installed: apt-get install no-qemu")
+    assert [check.passed for check in others] == [None, None, None]
+    assert others[0].detail.endswith("which is not installed: apt-get install no-qemu")
 
 
 def test_a_board_of_the_users_own_is_skipped(problem: Problem, point: Path, tmp_path: Path) -> None:
     found = checked(problem, point, tmp_path, HOST)
-    assert [check.passed for check in found] == [None, None, None]
+    assert [check.passed for check in found] == [None, None, None, None]
 
 
 def test_a_board_that_stops_fails(

@@ -32,7 +32,7 @@ POINTS = 2  # of each run are kept: the smallest and the largest
 INPUTS = 1
 BOARDS = ["hifive1", "nrf52840"]
 CHECKS = {
-    "hifive1": ["model.tflite", "firmware", "streams", "linker", "outputs", "stack", "flash", "ram"],
+    "hifive1": ["model.tflite", "firmware", "streams", "linker", "outputs", "instructions", "stack", "flash", "ram"],
     "nrf52840": ["model.tflite", "model_tflm.tflite", "outputs", "size", "arena", "flash", "ram"],
 }
 
