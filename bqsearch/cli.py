@@ -263,6 +263,10 @@ def apply(
 @app.command()
 def verify(
     folder: Annotated[Path, typer.Argument(help="A run's output folder.", metavar="DIR")],
+    points: Annotated[
+        str | None,
+        _option("Points to check: their numbers, or `recommended`.", default="all", metavar="N,N,..."),
+    ] = None,
     inputs: Annotated[int, typer.Option(help="Inputs of the holdout that are run.", min=1, metavar="COUNT")] = 100,
     model: Annotated[
         str | None, _option("Where the run's model lies now.", default="where it was", metavar="NAME|FILE")
@@ -279,7 +283,7 @@ def verify(
         from bqsearch.search import verify as verification
 
         now = verification.Whereabouts(model=model, data=data)
-        passed = session.verify(folder, inputs, now, View())
+        passed = session.verify(folder, points, inputs, now, View())
     raise typer.Exit(0 if passed else EXIT_NOT_VERIFIED)
 
 

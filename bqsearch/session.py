@@ -130,10 +130,10 @@ def _finish(tracker: TrackerProcess, view: View) -> None:
 
 
 def draw(described: Mapping[str, Any], path: Path) -> None:
-    """Write `pareto.png` and `report.html`."""
+    """Write `pareto.png` and `report.html`, with what `verify` found of this front."""
     with disk_errors(path):
         plots.pareto_png(described, path / PNG)
-    write_bytes(path / PAGE, html.report_html(described).encode())
+    write_bytes(path / PAGE, html.report_html(described, verification.read(path)).encode())
 
 
 def show(described: Mapping[str, Any], path: Path, view: View) -> None:
@@ -151,17 +151,18 @@ def show(described: Mapping[str, Any], path: Path, view: View) -> None:
         view.warn(described["reason"])
 
 
-def verify(path: Path, inputs: int, now: verification.Whereabouts, view: View) -> bool:
+def verify(path: Path, points: str | None, inputs: int, now: verification.Whereabouts, view: View) -> bool:
     """Check a run's points as they are on the board, and print pass or fail for each; whether all pass.
 
     Args:
         path: The run's folder.
+        points: Their numbers, separated by commas, or `"recommended"`; None for all.
         inputs: How many of the holdout's inputs to run.
         now: Where the run's model and data lie.
         view: What to show.
 
     Raises:
-        OutputError: The run has no points.
+        OutputError: The run has no points, or not those.
         BqsearchError: What the points were made from is gone or has changed.
     """
     described = read_front(path)
@@ -169,9 +170,28 @@ def verify(path: Path, inputs: int, now: verification.Whereabouts, view: View) -
         raise OutputError(f"{path} has no points to verify: {described['reason']}")
     with view.stages() as on_stage:
         target = targets.load(described["target"])
-        checked = list(verification.verify(described, path, target, inputs, now, on_stage))
+        chosen = {**described, "points": _chosen(described, points)}
+        checked = list(verification.verify(chosen, path, target, inputs, now, on_stage))
+        on_stage("drawing the report")
+        verification.write(checked, path)
+        draw(described, path)
     view.out.print(tables.verification(checked))
     return all(point.passed for point in checked)
+
+
+def _chosen(described: Mapping[str, Any], points: str | None) -> list[Mapping[str, Any]]:
+    """The points that are named."""
+    every = {str(point["id"]): point for point in described["points"]}
+    if points is None:
+        return list(every.values())
+    if points == "recommended":
+        if described["recommended"] is None:
+            raise OutputError("the run recommends no point: name points by their numbers")
+        return [described["points"][described["recommended"]]]
+    names = [name.strip() for name in points.split(",")]
+    if unknown := [name for name in names if name not in every]:
+        raise OutputError(f"the run has no point {unknown[0]!r}: it has {', '.join(every)}, or `recommended`")
+    return [every[name] for name in dict.fromkeys(names)]
 
 
 def read_front(path: Path) -> dict[str, Any]:

@@ -5,20 +5,31 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from importlib import resources
 from typing import Any
 
 from bqsearch.report import facts, words
 from bqsearch.report.facts import Front, Point
+from bqsearch.search.check import Check
+from bqsearch.search.verify import Verified
 
 SLOT = re.compile(r"\{\{(\w+)\}\}")
+CHECKS = {  # by the name of a check: its heading, and what its figures are
+    "linker": ("Flash, B", "predicted", "linked"),
+    "static": ("RAM without stack, B", "predicted", "linked"),
+    "stack": ("Stack, B", "kept free", "used"),
+    "instructions": ("Instructions", "predicted", "counted"),
+    "size": ("File, B", "predicted", "written"),
+    "arena": ("Arena, B", "predicted", "allocated"),
+    "outputs": ("Outputs", "compared", "equal"),
+}
 UNSAFE = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
 
 
-def report_html(front: Front) -> str:
-    """The page of a finished run. Links in it are relative to the run folder."""
+def report_html(front: Front, checked: Sequence[Verified] = ()) -> str:
+    """The page of a finished run, with what `bqsearch verify` found. Links in it are relative to the run folder."""
     script = _part("page.js")
     return _filled(
         _part("page.html"),
@@ -31,6 +42,7 @@ def report_html(front: Front) -> str:
             "notes": _notes(front),
             "quality": escape(front["quality"]["name"].capitalize()),
             "table": _plain_table(front),
+            "checked": _checked_section(checked),
             "style": _part("page.css"),
             "data": embedded(_slim(front)),
             "script": script,
@@ -111,3 +123,37 @@ def _plain_row(front: Front, point: Point, star: bool) -> str:
 
 def _with_ends(figure: str, ends: str) -> str:
     return f"{figure} ({ends})" if ends else figure
+
+
+def _checked_section(checked: Sequence[Verified]) -> str:
+    """What was predicted beside what was measured, a row for each point; nothing before `bqsearch verify`."""
+    names = [name for name in CHECKS if any(check.name == name for point in checked for check in point.checks)]
+    if not names:
+        return ""
+    over = "".join(f'<th scope="colgroup" colspan="2">{CHECKS[name][0]}</th>' for name in names)
+    under = "".join(f'<th scope="col">{word}</th>' for name in names for word in CHECKS[name][1:])
+    head = (
+        f'<tr><th scope="col" rowspan="2">Point</th><th scope="col" rowspan="2">Verdict</th>{over}</tr><tr>{under}</tr>'
+    )
+    rows = "".join(_checked_row(point, names) for point in checked)
+    table = f"<table><thead>{head}</thead><tbody>{rows}</tbody></table>"
+    title = '<h2 id="checked-title">Checked by <code>bqsearch verify</code></h2>'
+    return (
+        f'<section class="card checked" aria-labelledby="checked-title">{title}'
+        f'<div class="scroll" tabindex="0" role="region" aria-labelledby="checked-title">{table}</div></section>'
+    )
+
+
+def _checked_row(point: Verified, names: Sequence[str]) -> str:
+    found = {check.name: check for check in point.checks}
+    cells = "".join(_checked_cells(found.get(name)) for name in names)
+    verdict = "pass" if point.passed else '<span class="broken">fail</span>'
+    return f'<tr><th scope="row">{point.point}</th><td>{verdict}</td>{cells}</tr>'
+
+
+def _checked_cells(check: Check | None) -> str:
+    """Both figures; what failed is marked, and what could not be compared says why."""
+    if check is None or check.measured is None:
+        return f'<td colspan="2">{escape("" if check is None else check.detail)}</td>'
+    broken = ' class="broken"' if check.passed is False else ""
+    return f"<td>{words.number(check.predicted)}</td><td{broken}>{words.number(check.measured)}</td>"

@@ -22,7 +22,8 @@ from bqsearch.hardware.schedule import Schedule
 from bqsearch.search.check import Check
 from bqsearch.types import Array
 
-LINKER, OUTPUTS, TIME, STACK = "linker", "outputs", "instructions", "stack"
+LINKER, STATIC, OUTPUTS, TIME, STACK = "linker", "static", "outputs", "instructions", "stack"
+_ALL = (LINKER, STATIC, OUTPUTS, TIME, STACK)
 _NEAR = 0.1  # of the instructions that are counted: how far the prediction may be off
 _ROOM = 256  # bytes of stack kept free that need not be used
 
@@ -71,12 +72,12 @@ def check(
     """
     if board.emulator is None:
         reason = "skipped: bqsearch has start-up code and an emulator for its own boards only"
-        yield from (Check(name=name, passed=None, detail=reason) for name in (LINKER, OUTPUTS, TIME, STACK))
+        yield from (Check(name=name, passed=None, detail=reason) for name in _ALL)
         return
     try:
         toolchain.find_compiler(board.compiler, f"building firmware for {board.title}")
     except ToolError as error:
-        yield from (_skipped(name, error) for name in (LINKER, OUTPUTS, TIME, STACK))
+        yield from (_skipped(name, error) for name in _ALL)
         return
     try:
         program = toolchain.build(board, folder, out / "program", cache=out)
@@ -84,15 +85,23 @@ def check(
     except ToolError as error:
         yield Check(name=LINKER, passed=False, detail=str(error))
         return
-    same = (image.flash, image.ram) == (predicted.flash.total, predicted.static)
     compiler = toolchain.version(board.compiler)
     other = f"predicted for {predicted.compiler}, not for {compiler}: " if compiler != predicted.compiler else ""
     sizes = ", ".join(f"{name} {image.size(name):,} B" for name in SECTIONS)
+    flash, static = predicted.flash.total, predicted.static
     yield Check(
         name=LINKER,
-        passed=True if same else None if other else False,
-        detail=f"{other}{sizes}; flash {image.flash:,} B, {predicted.flash.total:,} B predicted; "
-        f"RAM without stack {image.ram:,} B, {predicted.static:,} B predicted",
+        passed=True if image.flash == flash else None if other else False,
+        detail=f"{other}{sizes}; flash {image.flash:,} B, {flash:,} B predicted",
+        predicted=flash,
+        measured=image.flash,
+    )
+    yield Check(
+        name=STATIC,
+        passed=image.ram == static,
+        detail=f"RAM without stack {image.ram:,} B, {static:,} B predicted",
+        predicted=static,
+        measured=image.ram,
     )
     yield from _run(program, model, schedule, predicted, inputs)
 
@@ -117,6 +126,8 @@ def _run(
         name=OUTPUTS,
         passed=same == len(inputs),
         detail=f"{same:,} of {len(inputs):,} on the emulated board bit for bit as here",
+        predicted=len(inputs),
+        measured=same,
     )
     own = predicted.compiler == toolchain.version(program.board.compiler)
     counted = float(outcome.instructions.mean())
@@ -125,11 +136,15 @@ def _run(
         name=TIME,
         passed=True if abs(off) <= _NEAR else False if own else None,
         detail=f"{counted:,.0f} an inference, {predicted.instructions:,.0f} predicted ({100 * off:+.1f} %)",
+        predicted=round(predicted.instructions),
+        measured=round(counted),
     )
     yield Check(
         name=STACK,
         passed=0 <= predicted.ram.stack - outcome.stack_peak <= _ROOM,
         detail=f"{outcome.stack_peak:,} B at its peak, {predicted.ram.stack:,} B kept free",
+        predicted=predicted.ram.stack,
+        measured=outcome.stack_peak,
     )
 
 

@@ -8,9 +8,10 @@ the weights of the point's `model.tflite`, and its firmware must compute on the 
 """
 
 import hashlib
+import json
 import tempfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import numpy as np
 
 from bqsearch.compress import CompressedModel
 from bqsearch.datasets import feed
-from bqsearch.errors import ModelError, PlanError
+from bqsearch.errors import ModelError, OutputError, PlanError
 from bqsearch.firmware.board import BOARDS
 from bqsearch.graph.ops import layers
 from bqsearch.hardware import linked
@@ -31,11 +32,13 @@ from bqsearch.quantizers.base import offset_codes
 from bqsearch.runtime import tflm
 from bqsearch.search import onboard, planfile, prepare
 from bqsearch.search.check import Check
+from bqsearch.search.folder import FRONT, write_bytes
 from bqsearch.search.planfile import FIRMWARE, MICRO_MODEL, MODEL, PLAN, Material, PlanFile
 from bqsearch.search.prepare import OnStage
 from bqsearch.types import Array
 
 INPUTS = 100
+VERIFIED = "verified.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +59,45 @@ class Verified:
         return all(check.passed is not False for check in self.checks)
 
 
+def write(checked: Sequence[Verified], folder: Path) -> None:
+    """Leave what was found in the run's folder, for its report, as long as front.json stays what it is."""
+    points = [{"point": v.point, "passed": v.passed, "checks": [asdict(check) for check in v.checks]} for v in checked]
+    content = {"front_sha256": _front_hash(folder), "points": points}
+    write_bytes(folder / VERIFIED, json.dumps(content, indent=1).encode())
+
+
+def read(folder: Path) -> list[Verified]:
+    """What `write` left; nothing if it left nothing, or of another front.json.
+
+    Raises:
+        OutputError: It is not what was written.
+    """
+    content = _read(folder / VERIFIED)
+    if not content:
+        return []
+    try:
+        found = json.loads(content)
+        if found["front_sha256"] != _front_hash(folder):
+            return []
+        return [
+            Verified(point=int(point["point"]), checks=tuple(_checked(**check) for check in point["checks"]))
+            for point in found["points"]
+        ]
+    except (ValueError, TypeError, KeyError) as error:
+        raise OutputError(f"{folder / VERIFIED} is damaged ({error}): verify the run again") from error
+
+
+def _checked(*, name: str, passed: bool | None, detail: str, predicted: int | None, measured: int | None) -> Check:
+    if not isinstance(name, str) or not isinstance(detail, str) or not isinstance(passed, bool | None):
+        raise TypeError("a check must have a name, a verdict and details")
+    figures = [None if figure is None else int(figure) for figure in (predicted, measured)]
+    return Check(name=name, passed=passed, detail=detail, predicted=figures[0], measured=figures[1])
+
+
+def _front_hash(folder: Path) -> str:
+    return hashlib.sha256(_read(folder / FRONT)).hexdigest()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Whereabouts:
     """Where a run's model and data lie now; None for where they were.
@@ -72,7 +114,7 @@ class Whereabouts:
 def verify(
     described: Mapping[str, Any], folder: Path, target: Target, inputs: int, now: Whereabouts, on_stage: OnStage
 ) -> Iterator[Verified]:
-    """Check every point of a run.
+    """Check the points of a run.
 
     Args:
         described: The run's front.json.
@@ -172,7 +214,11 @@ def _micro(model: CompressedModel, place: Path, footprint: MicroFootprint, codes
     yield _equal_outputs(coded, raw_file(model.decoded()), codes)
     predicted = footprint.file_bytes(model)
     yield Check(
-        name="size", passed=len(coded) == predicted, detail=f"{len(coded):,} B of file, {predicted:,} B predicted"
+        name="size",
+        passed=len(coded) == predicted,
+        detail=f"{len(coded):,} B of file, {predicted:,} B predicted",
+        predicted=predicted,
+        measured=len(coded),
     )
     yield _arena(coded, model, footprint)
 
@@ -183,7 +229,13 @@ def _equal_outputs(coded: bytes, raw: bytes, codes: Array) -> Check:
     except ModelError as error:
         return Check(name="outputs", passed=False, detail=str(error))
     same = int((first == second).reshape(len(codes), -1).all(axis=1).sum())
-    return Check(name="outputs", passed=same == len(codes), detail=f"{same:,} of {len(codes):,} bit for bit")
+    return Check(
+        name=onboard.OUTPUTS,
+        passed=same == len(codes),
+        detail=f"{same:,} of {len(codes):,} bit for bit",
+        predicted=len(codes),
+        measured=same,
+    )
 
 
 def _arena(coded: bytes, model: CompressedModel, footprint: MicroFootprint) -> Check:
@@ -198,6 +250,8 @@ def _arena(coded: bytes, model: CompressedModel, footprint: MicroFootprint) -> C
         name="arena",
         passed=(head, last) == (found.head, found.tail),
         detail=f"head {found.head:,} B and tail {found.tail:,} B, {head:,} B and {last:,} B predicted",
+        predicted=head + last,
+        measured=found.head + found.tail,
     )
 
 

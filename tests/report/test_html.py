@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from bqsearch.report.html import embedded, report_html
+from bqsearch.search.check import Check
+from bqsearch.search.verify import Verified
 
 FrontMaker = Callable[..., dict[str, Any]]
 
@@ -64,6 +66,23 @@ def dumped(url: Path, tmp_path: Path) -> str:
     """The document as Chromium leaves it after the scripts ran."""
     command = [str(CHROMIUM), *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", url.as_uri()]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+
+
+def test_what_was_checked_stands_beside_what_was_predicted(make_front: FrontMaker) -> None:
+    checks = (
+        Check(name="linker", passed=True, detail="", predicted=123456, measured=123456),
+        Check(name="stack", passed=False, detail="", predicted=792, measured=800),
+        Check(name="instructions", passed=None, detail="skipped: <no> emulator"),
+        Check(name="model.tflite", passed=True, detail="not shown"),
+    )
+    page = report_html(make_front(), [Verified(point=3, checks=checks)])
+    section = page[page.index('<section class="card checked"') :]
+    assert "<td>123,456</td><td>123,456</td>" in section
+    assert '<td>792</td><td class="broken">800</td>' in section
+    assert '<td colspan="2">skipped: &lt;no&gt; emulator</td>' in section
+    assert '<span class="broken">fail</span>' in section
+    assert "not shown" not in section
+    assert "Checked by" not in report_html(make_front())
 
 
 def test_page_asks_nothing_of_the_network(front: dict[str, Any]) -> None:

@@ -70,8 +70,9 @@ def checked(
 
 def test_firmware_passes(problem: Problem, point: Path, objects: Path) -> None:
     need(HIFIVE1)
-    linker, outputs, time, stack = found = checked(problem, point, objects)
-    assert [check.name for check in found] == ["linker", "outputs", "instructions", "stack"]
+    linker, static, outputs, time, stack = found = checked(problem, point, objects)
+    assert [check.name for check in found] == ["linker", "static", "outputs", "instructions", "stack"]
+    assert all(check.predicted == check.measured for check in (linker, static, outputs))
     assert all(check.passed for check in found), found
     assert all(f"{section} " in linker.detail for section in (".text", ".rodata", ".data", ".bss"))
     assert outputs.detail == f"{INPUTS} of {INPUTS} on the emulated board bit for bit as here"
@@ -83,9 +84,9 @@ def test_firmware_passes(problem: Problem, point: Path, objects: Path) -> None:
 
 def test_instructions_far_from_what_was_foretold_fail(problem: Problem, point: Path, objects: Path) -> None:
     same_compiler(HIFIVE1)
-    time = checked(problem, point, objects, faster=1.3)[2]
+    time = checked(problem, point, objects, faster=1.3)[3]
     assert (time.name, time.passed) == ("instructions", False)
-    assert checked(problem, point, objects, faster=1.3, compiler="GCC 99")[2].passed is None
+    assert checked(problem, point, objects, faster=1.3, compiler="GCC 99")[3].passed is None
 
 
 def same_compiler(board: Board) -> None:
@@ -127,7 +128,7 @@ def test_other_weights_on_the_board_fail(problem: Problem, point: Path, objects:
     begin = text.index("bias_0")
     changed = text[:begin] + text[begin:].replace("{\n    ", "{\n    99", 1)
     (tmp_path / FIRMWARE / "model.c").write_text(changed)
-    outputs = checked(problem, tmp_path / FIRMWARE, objects)[1]
+    outputs = checked(problem, tmp_path / FIRMWARE, objects)[2]
     assert (outputs.name, outputs.passed) == ("outputs", False)
     assert f"of {INPUTS} on the emulated board" in outputs.detail
 
@@ -146,6 +147,7 @@ def test_missing_tools_are_named_and_nothing_is_passed(
     found = checked(problem, point, tmp_path)
     assert [(check.name, check.passed) for check in found] == [
         ("linker", None),
+        ("static", None),
         ("outputs", None),
         ("instructions", None),
         ("stack", None),
@@ -158,15 +160,16 @@ def test_a_missing_emulator_leaves_the_linker(problem: Problem, point: Path, obj
     need(HIFIVE1)
     assert HIFIVE1.emulator is not None
     board = replace(HIFIVE1, emulator=replace(HIFIVE1.emulator, command="qemu-system-none", package="no-qemu"))
-    linker, *others = checked(problem, point, objects, board)
+    linker, static, *others = checked(problem, point, objects, board)
     assert linker.passed
+    assert static.passed
     assert [check.passed for check in others] == [None, None, None]
     assert others[0].detail.endswith("which is not installed: apt-get install no-qemu")
 
 
 def test_a_board_of_the_users_own_is_skipped(problem: Problem, point: Path, tmp_path: Path) -> None:
     found = checked(problem, point, tmp_path, HOST)
-    assert [check.passed for check in found] == [None, None, None, None]
+    assert [check.passed for check in found] == [None] * 5
 
 
 def test_a_board_that_stops_fails(
@@ -178,6 +181,6 @@ def test_a_board_that_stops_fails(
         raise onboard.BoardError("no answer after 60 s; it printed nothing")
 
     monkeypatch.setattr(emulator, "run", silent)
-    _, outputs = checked(problem, point, objects)
+    _, _, outputs = checked(problem, point, objects)
     assert (outputs.name, outputs.passed) == ("outputs", False)
     assert "no answer after 60 s" in outputs.detail

@@ -32,7 +32,9 @@ POINTS = 2  # of each run are kept: the smallest and the largest
 INPUTS = 1
 BOARDS = ["hifive1", "nrf52840"]
 CHECKS = {
-    "hifive1": ["model.tflite", "firmware", "streams", "linker", "outputs", "instructions", "stack", "flash", "ram"],
+    "hifive1": [
+        *("model.tflite", "firmware", "streams", "linker", "static", "outputs", "instructions", "stack", "flash", "ram")
+    ],
     "nrf52840": ["model.tflite", "model_tflm.tflite", "outputs", "size", "arena", "flash", "ram"],
 }
 
@@ -396,6 +398,60 @@ def test_a_run_without_points_has_nothing_to_verify(own: Run, tmp_path: Path) ->
     front = {**copy.front, "points": [], "recommended": None, "reason": "nothing fits"}
     (copy.folder / "front.json").write_text(json.dumps(front))
     with pytest.raises(OutputError, match="has no points to verify: nothing fits"):
-        session.verify(copy.folder, 1, verify.Whereabouts(), View())
+        session.verify(copy.folder, None, 1, verify.Whereabouts(), View())
     with pytest.raises(OutputError, match="holds no finished run"):
-        session.verify(tmp_path, 1, verify.Whereabouts(), View())
+        session.verify(tmp_path, None, 1, verify.Whereabouts(), View())
+
+
+CHECKED = (
+    Verified(
+        point=0,
+        checks=(
+            Check(name="linker", passed=True, detail="12 B", predicted=12, measured=12),
+            Check(name="outputs", passed=False, detail="2 of 3", predicted=3, measured=2),
+            Check(name="stack", passed=None, detail="skipped: no qemu"),
+        ),
+    ),
+)
+
+
+def test_what_was_found_is_kept_as_long_as_the_front_is(own: Run, tmp_path: Path) -> None:
+    copy = own.copied(tmp_path)
+    assert verify.read(copy.folder) == []
+    verify.write(CHECKED, copy.folder)
+    assert verify.read(copy.folder) == list(CHECKED)
+    (copy.folder / "front.json").write_text(json.dumps({**copy.front, "seconds": 1.5}))
+    assert verify.read(copy.folder) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("{", "["), ('"predicted": 12', '"predicted": "x"'), ('"name"', '"nam"'), ('"linker"', "7")]
+)
+def test_a_damaged_file_of_what_was_found_is_told(own: Run, tmp_path: Path, old: str, new: str) -> None:
+    copy = own.copied(tmp_path)
+    verify.write(CHECKED, copy.folder)
+    text = (copy.folder / verify.VERIFIED).read_text()
+    assert old in text
+    (copy.folder / verify.VERIFIED).write_text(text.replace(old, new))
+    with pytest.raises(OutputError, match=r"verified.json is damaged .*: verify the run again"):
+        verify.read(copy.folder)
+
+
+def test_points_are_chosen_by_number_or_as_the_recommended_one(own: Run, tmp_path: Path) -> None:
+    copy = own.copied(tmp_path)
+    ids = [point["id"] for point in copy.front["points"]]
+    status, said = told("verify", copy.folder, "--points", str(ids[-1]), "--inputs", "1")
+    assert status == 0, said
+    assert "1 of 1 points pass" in said
+    page = (copy.folder / "report.html").read_text()
+    assert page.count("Checked by") == 1
+    assert f'<th scope="row">{ids[-1]}</th><td>pass</td>' in page
+    assert "RAM without stack, B" in page
+    status, said = told("verify", copy.folder, "--points", f"{ids[0]},99")
+    assert status == 1
+    assert "the run has no point '99': it has" in " ".join(said.split())
+    front = {**copy.front, "recommended": None}
+    (copy.folder / "front.json").write_text(json.dumps(front))
+    status, said = told("verify", copy.folder, "--points", "recommended")
+    assert status == 1
+    assert "the run recommends no point" in " ".join(said.split())
