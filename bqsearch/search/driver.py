@@ -16,7 +16,7 @@ from bqsearch.measure import Direction, Measurements
 from bqsearch.plan import Plan
 from bqsearch.search.prepare import Problem
 from bqsearch.search.record import Record, record_of
-from bqsearch.search.space import Space
+from bqsearch.search.space import Space, flash_budget
 from bqsearch.search.spec import StudySpec
 from bqsearch.search.store import TrialStore
 from bqsearch.search.strategy import OptunaStrategy, Strategy
@@ -172,8 +172,15 @@ def _strategy(problem: Problem, finished: Sequence[FrozenTrial]) -> Strategy:
     if spec.sampler in registry.names("strategy"):
         strategy: Strategy = registry.load("strategy", spec.sampler).begin(problem, finished)
         return strategy
+    objectives = spec.objectives or ()
     return OptunaStrategy(
-        space=Space.of(problem.bank, problem.cost, problem.max_ram, problem.spec.objectives or ()),
+        space=Space.of(
+            problem.bank,
+            problem.cost,
+            problem.max_ram,
+            objectives,
+            flash_budget(problem.bank, problem.cost, problem.max_flash, objectives),
+        ),
         sampler=spec.sampler,
         seed=spec.seed,
         directions=directions(problem),

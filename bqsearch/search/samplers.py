@@ -100,7 +100,8 @@ class LagrangeSampler(BaseSampler):
     """Proposes points of the predicted hull, with errors of the prediction tried out.
 
     Each proposal draws the RAM that it keeps to, a size, mostly around the smallest that has kept every limit there so
-    far, and a factor for each layer's distortion; it is the best plan of that size if those factors were true.
+    far (or near the largest that the flash holds, where quality is all that counts), and a factor for each layer's
+    distortion; it is the best plan of that size if those factors were true.
 
     Args:
         seed: Of the draws.
@@ -128,9 +129,13 @@ class LagrangeSampler(BaseSampler):
         del trial, search_space
         space, rng = self._space, self._rng
         room = float(rng.choice(space.rooms)) if rng.random() < self.tight else np.inf
-        largest = float(space.sizes(space.cheapest(space.prices[0], room=room)))
-        smallest = self._smallest_feasible(study, room, largest)
-        low, high = np.array(self.around) * smallest if rng.random() < self.share else (smallest, largest)
+        finest, coarsest = (float(space.sizes(space.cheapest(price, room=room))) for price in space.prices)
+        low, largest = space.budget.within(coarsest, finest)
+        if space.budget.frugal:
+            smallest = self._smallest_feasible(study, room, largest)
+            low, high = np.array(self.around) * smallest if rng.random() < self.share else (smallest, largest)
+        else:
+            high = largest
         size = np.exp(rng.uniform(np.log(low), np.log(max(low, min(high, largest)))))
         weights = np.exp(rng.uniform(*self.jitter) * rng.standard_normal(len(space.ladders)))
         share = int(rng.integers(space.shares)) if space.shares > 1 else 0

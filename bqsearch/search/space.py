@@ -1,15 +1,17 @@
 """The search space: for each layer a ladder of choices worth having, as one integer parameter; and hulls along them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
+from typing import ClassVar
 
 import numpy as np
 from optuna.distributions import BaseDistribution, IntDistribution
 
 from bqsearch.bank.build import OptionBank
 from bqsearch.bank.layer import LayerBank
+from bqsearch.compress import compress
 from bqsearch.hardware.cost import CostModel
 from bqsearch.hardware.footprint import Footprint
 from bqsearch.plan import Choice, Plan
@@ -54,6 +56,26 @@ class Mix:
     code: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """Which sizes are worth trying.
+
+    Attributes:
+        most: Bytes of weights, tables and decoders that the limit of flash leaves.
+        frugal: Whether a smaller plan is worth anything; where not, only sizes near the largest are.
+    """
+
+    most: float = np.inf
+    frugal: bool = True
+
+    near: ClassVar[float] = 0.85  # of the largest size
+
+    def within(self, smallest: float, largest: float) -> tuple[float, float]:
+        """The smallest and the largest size to try, of those that there are."""
+        largest = max(min(largest, self.most), smallest)
+        return (smallest if self.frugal else max(smallest, self.near * largest)), largest
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Space:
     """The ladders of all layers.
@@ -63,15 +85,24 @@ class Space:
         ladders: In execution order.
         mixes: Sets of codings that a plan may have, the largest last; each brings the code of its decoders.
         placer: Places weights in RAM; None where all lie in flash.
+        budget: Which sizes are worth trying.
     """
 
     bank: OptionBank
     ladders: tuple[Ladder, ...]
     mixes: tuple[Mix, ...]
     placer: Placer | None = None
+    budget: Budget = Budget()
 
     @classmethod
-    def of(cls, bank: OptionBank, cost: CostModel, max_ram: int, objectives: tuple[str, ...] = ()) -> "Space":
+    def of(
+        cls,
+        bank: OptionBank,
+        cost: CostModel,
+        max_ram: int,
+        objectives: tuple[str, ...] = (),
+        budget: Budget | None = None,
+    ) -> "Space":
         """The space of a bank on a board, without the rungs that no plan within `max_ram` bytes can hold."""
         ladders = tuple(_ladder(entry, cost.footprint, max_ram) for entry in bank.layers)
         return cls(
@@ -79,6 +110,7 @@ class Space:
             ladders=ladders,
             mixes=_mixes(ladders, cost.footprint),
             placer=placer(bank, cost, max_ram, objectives),
+            budget=budget or Budget(),
         )
 
     @cached_property
@@ -176,8 +208,12 @@ class Space:
             [self.cheapest(float(p), None, room) for p in np.geomspace(self.prices[0], self.prices[1], _STEPS)]
         )
         sizes = self.sizes(plans)
-        wanted = np.geomspace(sizes.max(), sizes.min(), count)
-        picked = dict.fromkeys(int(np.argmin(np.abs(sizes - size))) for size in wanted)
+        if np.isfinite(room) and sizes.min() > self.budget.most:
+            return []
+        low, high = self.budget.within(float(sizes.min()), float(sizes.max()))
+        wanted = np.geomspace(high, low, count)
+        allowed = np.where(sizes <= high, sizes.astype(np.float64), np.inf)
+        picked = dict.fromkeys(int(np.argmin(np.abs(allowed - size))) for size in wanted)
         return [self.rungs(plans[i], turn % self.shares) for turn, i in enumerate(picked)]
 
     @cached_property
@@ -232,6 +268,16 @@ def _stacked(rows: Sequence[Floats | Ints]) -> Floats:
     for index, row in enumerate(rows):
         matrix[index, : len(row)] = row
     return matrix
+
+
+def flash_budget(bank: OptionBank, cost: CostModel, max_flash: int, objectives: Collection[str]) -> Budget:
+    """What a limit of flash leaves for weights; and whether anything but quality is an objective."""
+    baseline = compress(cost.graph, bank, bank.baseline)
+    options = [entry.option for entry in baseline.layers]
+    stored = sum(cost.footprint.stored(o.choice.coding, o.stream_bytes, o.table_bytes) for o in options)
+    code = cost.footprint.decoder_code({o.choice.coding for o in options})
+    rest = cost.flash(baseline).total - stored - code
+    return Budget(most=max_flash - rest, frugal=bool(set(objectives) - {"accuracy", "fidelity"}))
 
 
 def _mixes(ladders: Sequence[Ladder], footprint: Footprint) -> tuple[Mix, ...]:

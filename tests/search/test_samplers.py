@@ -1,5 +1,7 @@
 """Every sampler stays inside the space, and its proposal depends on seed and history alone."""
 
+from dataclasses import replace
+
 import numpy as np
 import optuna
 import pytest
@@ -8,7 +10,7 @@ from optuna.trial import create_trial
 from bqsearch import registry
 from bqsearch.search.prepare import Problem
 from bqsearch.search.samplers import LagrangeSampler
-from bqsearch.search.space import Space
+from bqsearch.search.space import Budget, Space
 from search.problems import prepared, synthetic, two_rooms, write_files
 
 DIRECTIONS = ["maximize", "minimize", "minimize"]
@@ -148,3 +150,14 @@ def test_lagrange_has_the_whole_space_in_one_draw(space: Space) -> None:
     study = optuna.create_study(directions=DIRECTIONS, sampler=sampler)
     with pytest.raises(LookupError, match="'other' is not a layer"):
         sampler.sample_independent(study, None, "other", None)
+
+
+@pytest.mark.parametrize("frugal", [True, False])
+def test_lagrange_keeps_to_what_the_flash_holds(frugal: bool) -> None:
+    """And goes near it where only quality counts."""
+    space = replace(two_rooms(), budget=Budget(most=200, frugal=frugal))
+    trials = [told(space, [15, 15, 15], 2 * ROOM, 0.0)]
+    tight, free = sizes_by_room(space, trials)
+    sizes = np.concatenate([tight, free])
+    assert sizes.max() <= 200
+    assert ((sizes >= 0.8 * 200).mean() == 1) is not frugal

@@ -1,5 +1,6 @@
 """Ladders and the hull: what is worth having, exactly priced, against brute force."""
 
+from dataclasses import replace
 from itertools import pairwise, product
 
 import numpy as np
@@ -11,7 +12,7 @@ from bqsearch.hardware.micro import decoders
 from bqsearch.hardware.streamed import StreamedFootprint
 from bqsearch.plan import CODINGS, Choice
 from bqsearch.search.prepare import MICRO, Problem
-from bqsearch.search.space import Ladder, Space
+from bqsearch.search.space import Ladder, Space, flash_budget
 from decoding import need_tflm
 from search.problems import prepared, write_files
 
@@ -272,3 +273,24 @@ def test_rooms_are_where_more_rungs_come_within_reach(space: Space) -> None:
     assert counts[-1] == sum(len(ladder.choices) for ladder in space.ladders)
     below = space.rooms[0] - 1
     assert not all((ladder.ram <= below).any() for ladder in space.ladders)
+
+
+@pytest.mark.parametrize("frugal", [True, False])
+def test_a_sweep_begins_at_what_the_flash_holds(problem: Problem, space: Space, frugal: bool) -> None:
+    baseline = problem.compress(problem.bank.baseline)
+    whole = [int(space.sizes(space.cheapest(float(price)))) for price in space.prices]
+    limit = problem.cost.flash(baseline).total - (whole[0] - whole[1]) // 3
+    objectives = ("accuracy", "flash") if frugal else ("accuracy",)
+    budget = flash_budget(problem.bank, problem.cost, limit, objectives)
+    assert budget.frugal is frugal
+    assert budget.most == limit - problem.cost.flash(baseline).total + int(space.sizes(rungs_of_baseline(space)))
+    bounded = replace(space, budget=budget)
+    sizes = [int(bounded.sizes(np.array(list(point.values())))) for point in bounded.sweep(24)]
+    assert max(sizes) <= budget.most
+    assert max(sizes) >= 0.9 * budget.most
+    assert (min(sizes) == smallest_size(space)) is frugal
+    assert frugal or min(sizes) >= 0.8 * budget.most
+
+
+def rungs_of_baseline(space: Space) -> np.ndarray:
+    return np.array([[(c.scheme, c.coding) for c in ladder.choices].index(("keep", "raw")) for ladder in space.ladders])
