@@ -152,13 +152,14 @@ def row(bar: Bar) -> list[str]:
 
 
 def beside(path: Path) -> int:
-    """Bytes of flash on the board that are not weights, as long as all are raw: coded ones take decoders besides."""
+    """Bytes of flash on the board that are not weights, among them the decoder of Huffman codes."""
     graph = passes.prune(passes.fuse_padding(passes.integer_io(files.load(path))))
     flat = {layer.name: Moments(mean=np.zeros((1, 1)), variance=np.ones((1, 1))) for layer in layers(graph)}
     bank = build(graph, flat, [], CONTAINERS["bqsearch"], Method(error_compensation=False))
     cost = CostModel(graph=graph, target=targets.load(str(BOARD)))
     flash = cost.flash(compress(graph, bank, bank.baseline))
-    return flash.total - flash.weights
+    code = cost.footprint.decoder_code
+    return flash.total - flash.weights + code({"huffman"}) - code({"raw"})
 
 
 if __name__ == "__main__":

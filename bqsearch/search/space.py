@@ -16,6 +16,7 @@ from bqsearch.hardware.cost import CostModel
 from bqsearch.hardware.footprint import Footprint
 from bqsearch.plan import Choice, Plan
 from bqsearch.search.placement import Placer, placer
+from bqsearch.search.spec import ALONE
 from bqsearch.types import Bools, Floats, Ints
 
 SHARE = "(share of the weights in RAM)"  # stands among the layers' names where it is searched
@@ -277,7 +278,7 @@ def flash_budget(bank: OptionBank, cost: CostModel, max_flash: int, objectives: 
     stored = sum(cost.footprint.stored(o.choice.coding, o.stream_bytes, o.table_bytes) for o in options)
     code = cost.footprint.decoder_code({o.choice.coding for o in options})
     rest = cost.flash(baseline).total - stored - code
-    return Budget(most=max_flash - rest, frugal=bool(set(objectives) - {"accuracy", "fidelity"}))
+    return Budget(most=max_flash - rest, frugal=bool(set(objectives) - ALONE))
 
 
 def _mixes(ladders: Sequence[Ladder], footprint: Footprint) -> tuple[Mix, ...]:

@@ -17,6 +17,7 @@ from bqsearch.plan import Method, Prune
 from bqsearch.search.quality import ACCURACY, Quality, quality_of
 
 OBJECTIVES, UNLABELED_OBJECTIVES = ("accuracy", "flash", "ram"), ("fidelity", "flash", "ram")
+ALONE = frozenset({"accuracy", "fidelity"})  # objectives that may be the only one
 SCHEMES = ("keep", "entropy", "kmeans")
 AMOUNTS = {"std": range(25, 201, 25), "percentile": range(10, 100, 10), "saliency": range(10, 100, 10)}  # of pruning
 
@@ -317,8 +318,12 @@ def _check_objectives(names: tuple[str, ...] | None) -> None:
     if names is None:
         return
     _check_name("objective", names)
-    if len(names) < 2 or len(set(names)) < len(names):
-        raise StudyError(f"a front needs two or more different objectives, not {', '.join(names)!r}")
+    alone = len(names) == 1 and names[0] in ALONE
+    if not alone and (len(names) < 2 or len(set(names)) < len(names)):
+        raise StudyError(
+            f"a front needs two or more different objectives, not {', '.join(names)!r}; alone there may be "
+            f"{' or '.join(sorted(ALONE))}, which gives one point"
+        )
 
 
 def _check_number(name: str, value: float | None, low: float, high: float | None, unit: str) -> None:

@@ -332,3 +332,8 @@ def test_a_rule_of_pruning_stands_for_its_amounts(rules: str | list[str], amount
 def test_labels_are_read_for_accuracy(objectives: str | None, quality: str, labels: bool) -> None:
     made = make_spec({**LEAST, "objectives": objectives})
     assert (made.quality.name, made.labels, made.recipe.labels) == (quality, labels, labels)
+
+
+@pytest.mark.parametrize("name", ["accuracy", "fidelity"])
+def test_quality_may_be_the_only_objective(name: str) -> None:
+    assert make_spec({"model": "mobilenet_v2", "target": "hifive1", "objectives": [name]}).objectives == (name,)
