@@ -3,7 +3,8 @@
 Options are made for the uncompressed network's inputs, so that thousands of plans cost nothing to put together; the
 same plan compressed successively (`bqsearch.runtime.successive`) loses less and takes about as many bytes. So plans
 that lost a little too much may now keep the allowed drop. Every second proposal looks for the smallest of them by
-bisection, the others go evenly over the rest of the front.
+bisection, the others go evenly over the rest of the front. Where quality is the only objective, the best plans are
+tried in order.
 """
 
 from collections.abc import Sequence
@@ -36,20 +37,28 @@ def next_to_polish(
     left = [n for n in worth if n not in set(asked)]
     if not left:
         return None
+    if len(directions) == 1:
+        return max(left, key=lambda n: (_quality(records[n]), -n))
     if len(asked) % 2 == 0:
         return _middle(records, worth, left)
     return _farthest(records, left, asked)
 
 
 def _candidates(records: Sequence[Record], directions: Sequence[Direction], max_drop: float) -> list[int]:
-    """Plans on the front of what was searched, whatever they lost within reach, by flash."""
+    """Plans on the front of what was searched (all, where there is none) that lost what is within reach, by flash."""
     run = [n for n, record in enumerate(records) if record.values is not None and not record.plan.successive]
     near = [n for n in run if records[n].constraints["drop"] <= (REACH - 1) * max_drop + 1 and _fits(records[n])]
     if not near:
         return []
-    kept = undominated(np.array([records[n].values for n in near]), directions)
+    values = np.array([records[n].values for n in near])
+    kept = range(len(near)) if len(directions) == 1 else undominated(values, directions)
     changed = [near[i] for i in kept if any(_coarser(choice) for choice in records[near[i]].plan.choices.values())]
     return sorted(changed, key=lambda n: (records[n].metrics["flash_bytes"], n))
+
+
+def _quality(record: Record) -> float:
+    assert record.values is not None
+    return record.values[0]
 
 
 def _coarser(choice: Choice) -> bool:

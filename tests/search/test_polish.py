@@ -60,3 +60,12 @@ def test_what_cannot_be_mended_is_not_tried() -> None:
 
 def test_polished_plans_are_not_polished_again() -> None:
     assert polish([record(500, 0.5, successive=True)], []) is None
+
+
+def test_where_only_quality_counts_the_best_are_tried_in_order() -> None:
+    mixed = [record(300, 0.9), record(500, 0.2), record(400, 0.2), record(600, 0.5), record(700, 0.1, ram=8.0)]
+    asked: list[int] = []
+    for wanted in (1, 2, 3, 0, None):
+        chosen = next_to_polish(mixed, asked, ("maximize",), MAX_DROP)
+        assert chosen == wanted
+        asked += [] if chosen is None else [chosen]
