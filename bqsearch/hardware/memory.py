@@ -38,7 +38,7 @@ class ArenaPlan:
     activations: Activations
     moves: tuple[Move, ...]
     places: Mapping[int, int]
-    _ends: dict[tuple[int, ...], int] = field(default_factory=dict, repr=False)
+    _fits: dict[tuple[int, ...], tuple[int, tuple[int, ...]]] = field(default_factory=dict, repr=False)
 
     @cached_property
     def step(self) -> Mapping[int, int]:
@@ -103,17 +103,22 @@ class ArenaPlan:
         )
 
     def _end(self, step: int, tables: Mapping[int, int]) -> int:
+        return self._fit(step, tables)[0]
+
+    def _fit(self, step: int, tables: Mapping[int, int]) -> tuple[int, tuple[int, ...]]:
+        """What a step needs of the arena, and where its scratch lies."""
         move = self.moves[step]
         key = (step, *(tables.get(op, 0) for op in move.ops))
-        if key not in self._ends:
+        if key not in self._fits:
             spans = [(b.offset, b.end) for b in self.live[step]]
-            self._ends[key] = fitted(spans, move.sized(self.activations.graph, tables))[0]
-        return self._ends[key]
+            end, offsets = fitted(spans, move.sized(self.activations.graph, tables))
+            self._fits[key] = end, tuple(offsets)
+        return self._fits[key]
 
     def _step(self, index: int, tables: Mapping[int, int]) -> Step:
         move = self.moves[index]
         sizes = move.sized(self.activations.graph, tables)
-        _, offsets = fitted([(b.offset, b.end) for b in self.live[index]], sizes)
+        _, offsets = self._fit(index, tables)
         scratch = tuple(
             Buffer(tensor=None, offset=offset, nbytes=nbytes, first=index, last=index)
             for offset, nbytes in zip(offsets, sizes, strict=True)

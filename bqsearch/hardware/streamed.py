@@ -4,8 +4,8 @@ Flash is what the linker makes of the network with the compiler of the board's t
 planned arena, which the firmware has as its only variable, and an allowance for the stack.
 """
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar
 
@@ -36,6 +36,7 @@ class Planner:
     graph: Graph
     room: int
     thrift: float
+    _known: dict[tuple[object, ...], tuple[ArenaPlan, Schedule]] = field(default_factory=dict, repr=False)
 
     @cached_property
     def arenas(self) -> Arenas:
@@ -53,18 +54,26 @@ class Planner:
         most = self.thrift * sum(layer.size for layer in layers(self.graph))
         modest = [plan for plan in self.arenas.plans if plan.repeated <= most]
         if self.thrift and modest:
-            smallest = min(modest, key=lambda plan: plan.with_tables(tables)[0])
+            smallest = _smallest(modest, tables)
             if smallest.with_tables(tables)[0] <= room:
                 return smallest
         return self.arenas.within(room, tables)
 
     def plan_of(self, model: CompressedModel) -> ArenaPlan:
         """The same for what a compressed network needs."""
-        return self.plan(decoder_tables(model), _all_resident_bytes(model))
+        return self._found(model)[0]
 
     def schedule(self, model: CompressedModel) -> Schedule:
         """What the runtime executes, and where all of it lies."""
-        return self.plan_of(model).schedule(decoder_tables(model))
+        return self._found(model)[1]
+
+    def _found(self, model: CompressedModel) -> tuple[ArenaPlan, Schedule]:
+        tables, resident = decoder_tables(model), _all_resident_bytes(model)
+        key = (resident, *tables.items())
+        if key not in self._known:
+            plan = self.plan(tables, resident)
+            self._known[key] = plan, plan.schedule(tables)
+        return self._known[key]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -175,6 +184,18 @@ class StreamedFootprint:
     @cached_property
     def _requantization_bytes(self) -> int:
         return sum(linked.scaling_bytes(self.graph, layer) for layer in layers(self.graph))
+
+
+def _smallest(plans: Sequence[ArenaPlan], tables: Mapping[int, int]) -> ArenaPlan:
+    """The plan of the smallest arena with decoders, of equal ones the first; decoders make no arena smaller."""
+    best, least = plans[0], plans[0].with_tables(tables)[0]
+    for index, plan in sorted(enumerate(plans), key=lambda found: (found[1].nbytes, found[0])):
+        if plan.nbytes > least:
+            break
+        nbytes = plan.with_tables(tables)[0]
+        if nbytes < least or (nbytes == least and index < plans.index(best)):
+            best, least = plan, nbytes
+    return best
 
 
 def decoder_tables(model: CompressedModel) -> dict[int, int]:

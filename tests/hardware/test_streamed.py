@@ -14,7 +14,7 @@ from bqsearch.graph.ir import Graph
 from bqsearch.graph.ops import layers
 from bqsearch.hardware import linked, work
 from bqsearch.hardware.scratch import decoder_bytes
-from bqsearch.hardware.streamed import StreamedFootprint
+from bqsearch.hardware.streamed import Planner, StreamedFootprint
 from bqsearch.hardware.target import Target
 from bqsearch.packing.streams import STREAMS
 from bqsearch.plan import Choice, Method, Prune
@@ -255,3 +255,19 @@ def test_thrift_repeats_little_for_less_ram() -> None:
     assert found[0] == footprint_of(make, None).ram(candidate).total > found[-1] == least
     tight = StreamedFootprint(graph=graph, target=BOARD, room=least, thrift=0.02)
     assert tight.ram(candidate).total == least  # the limit comes first
+
+
+@given(seed=st.integers(0, 2**32), thrift=st.sampled_from([0.05, 0.25, 9.0]))
+@settings(deadline=None, max_examples=40)
+def test_the_smallest_of_the_thrifty_plans_is_taken(seed: int, thrift: float) -> None:
+    graph = small_int8_network()
+    planner = PLANNERS.setdefault(thrift, Planner(graph=graph, room=1 << 20, thrift=thrift))
+    rng = np.random.default_rng(seed)
+    tables = {layer.op: int(rng.integers(0, 400)) for layer in layers(graph)}
+    most = thrift * sum(layer.size for layer in layers(graph))
+    modest = [plan for plan in planner.arenas.plans if plan.repeated <= most]
+    wanted = min(modest, key=lambda plan: plan.with_tables(tables)[0])
+    assert planner.plan(tables) is wanted
+
+
+PLANNERS: dict[float, Planner] = {}
