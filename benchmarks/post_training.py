@@ -92,7 +92,7 @@ BARS = (
     _V2,
     _V2.against("mobilenet_v2_published", "Bin & Quant, 2,241,087 B: 74.31 %", nbytes=1_200_000, lost=3.69),
     Bar(name="mobilenet_v1", model="mobilenet_v1_1.0_224_uint8.tflite", nbytes=1_900_000, **_IMAGENET),
-    Bar(name="inception_v1", model="inception_v1_int8.tflite", nbytes=2_300_000, **{**_IMAGENET, "trials": 40}),
+    Bar(name="inception_v1", model="inception_v1_int8.tflite", nbytes=2_300_000, **{**_IMAGENET, "trials": 24}),
 )
 
 
