@@ -138,7 +138,7 @@ Equalization = Annotated[
 Timeout = Annotated[
     float | None, _option("Begin no trial after this much searching.", default="none", metavar="SECONDS")
 ]
-Sampler = Annotated[str | None, _option("Who proposes after the first sweep.", default="lagrange", metavar="NAME")]
+Sampler = Annotated[str | None, _option("Who proposes after the first sweep.", default="rd", metavar="NAME")]
 Seed = Annotated[int | None, _option("The same seed gives the same front.", default="0", metavar="N")]
 Out = Annotated[Path | None, _option("Output folder.", default="runs/STUDY", metavar="DIR")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in the output folder.")]

@@ -15,7 +15,7 @@ from bqsearch import registry
 from bqsearch.measure import Direction, Measurements
 from bqsearch.plan import Plan
 from bqsearch.search.prepare import Problem
-from bqsearch.search.record import Record, record_of
+from bqsearch.search.record import ERROR, Record, record_of
 from bqsearch.search.space import Space, flash_budget
 from bqsearch.search.spec import StudySpec
 from bqsearch.search.store import TrialStore
@@ -96,11 +96,16 @@ class Evaluator:
         scores, before = (quality.scores(m.scorer, m.outputs) for m in (measured, self.baseline))
         searched = {quality.name: float(scores.mean()), **values}
         drop = 100 * float((before - scores).mean())
+        error = max(0.0, 1 - measured.fidelity)
         return replace(
             record,
             values=tuple({**static, **values}[o.name] for o in self.problem.objectives),
             constraints={**record.constraints, "drop": drop - self.problem.spec.max_drop - _TOLERANCE},
-            metrics={**{f"{name}_search": value for name, value in searched.items()}, **record.metrics},
+            metrics={
+                **{f"{name}_search": value for name, value in searched.items()},
+                ERROR: error,
+                **record.metrics,
+            },
             drop_bound=100 * quality.drop_bound(before - scores),
             seconds=perf_counter() - started,
         )

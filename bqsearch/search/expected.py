@@ -1,24 +1,22 @@
 """Expected drops: what trials lost, with the luck taken out that choosing among many of them picks.
 
-The one of many trials that lost least on the search split was partly lucky there. What it is expected to lose elsewhere
-is nearer to what trials like it lost. So each drop is shrunk toward a fit to all of them, monotone in the distortion
-that the bank predicts and nothing at none: isotonic regression (Barlow et al., "Statistical Inference under Order
-Restrictions", 1972), and the positive-part James-Stein estimator, with as much shrinkage as the scatter around the fit
-is explained by the number of inputs (Efron & Morris, "Stein's estimation rule and its competitors", JASA 68, 1973).
-A trial's own margin says little of its error either: one that got nothing wrong has the smallest. So margins are those
-of the fit.
+The one of many trials that lost least on the search split was partly lucky there. What it is expected to lose
+elsewhere is nearer to what trials like it lost. So each drop is shrunk toward a fit to all of them, monotone in the
+error of their outputs, which has much less luck in it than the class that is largest, and nothing at none: isotonic
+regression (Barlow et al., "Statistical Inference under Order Restrictions", 1972), and the positive-part James-Stein
+estimator, with as much shrinkage as the scatter around the fit is explained by the number of inputs (Efron & Morris,
+"Stein's estimation rule and its competitors", JASA 68, 1973). A trial's own margin says little of its error either:
+one that got nothing wrong has the smallest. So margins are those of the fit.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import NDArray
 
-from bqsearch.plan import Plan
 from bqsearch.search.quality import CONFIDENCE
-from bqsearch.search.record import Record
+from bqsearch.search.record import ERROR, Record
 from bqsearch.types import Floats
 
 _DIGITS = 9  # of a percentage point, so that trials of one pool are equal
@@ -38,14 +36,11 @@ class Estimate:
     bound: float
 
 
-def estimates(
-    records: Sequence[Record], distortion: Callable[[Plan], float], max_drop: float
-) -> Mapping[int, Estimate]:
+def estimates(records: Sequence[Record], max_drop: float) -> Mapping[int, Estimate]:
     """Of each trial that was run, by its number.
 
     Args:
         records: All trials.
-        distortion: What the bank predicts of a plan.
         max_drop: Allowed drop, percentage points.
     """
     run = {n: record for n, record in enumerate(records) if record.values is not None}
@@ -55,36 +50,29 @@ def estimates(
     drops = np.array([record.constraints["drop"] + max_drop for record in run.values()])
     bounds = np.array([record.drop_bound for record in run.values()], np.float64)
     expected, errors = expected_drops(
-        predicted=np.array([distortion(record.plan) for record in run.values()]),
+        outputs=np.array([record.metrics[ERROR] for record in run.values()]),
         drops=drops,
         errors=np.maximum(bounds - drops, 0) / sigmas,
-        kinds=np.array([record.plan.successive for record in run.values()], np.int64),
         reach=2 * max_drop + 1,
     )
     told = zip(run, np.round(expected, _DIGITS).tolist(), (sigmas * errors).tolist(), strict=True)
     return {n: Estimate(drop=drop, bound=drop + margin) for n, drop, margin in told}
 
 
-def expected_drops(
-    predicted: Floats, drops: Floats, errors: Floats, kinds: NDArray[np.int64], reach: float
-) -> tuple[Floats, Floats]:
+def expected_drops(outputs: Floats, drops: Floats, errors: Floats, reach: float) -> tuple[Floats, Floats]:
     """Drops without the luck of the search split, and how sure they are.
 
     Args:
-        predicted: `(n,)` distortions that the bank predicts, 0 or more.
+        outputs: `(n,)` errors of the outputs, 0 or more.
         drops: `(n,)` drops on the search split, percentage points.
         errors: `(n,)` standard errors of the drops, 0 or more.
-        kinds: `(n,)` trials of different kinds lose differently at the same distortion; each is fitted alone.
         reach: Fitted drops up to here tell how far trials scatter; beyond, networks break down each in its own way.
 
     Returns:
         `(n,)` drops and `(n,)` standard errors, percentage points.
     """
-    fitted, spread = np.zeros(len(drops)), np.zeros(len(drops))
-    for kind in np.unique(kinds):
-        of_kind = np.flatnonzero(kinds == kind)
-        fitted[of_kind] = np.maximum(_rising(predicted[of_kind], drops[of_kind]), 0)
-        spread[of_kind] = np.maximum(_rising(predicted[of_kind], errors[of_kind]), _LEAST)
+    fitted = np.maximum(_rising(outputs, drops), 0)
+    spread = np.maximum(_rising(outputs, errors), _LEAST)
     near = fitted <= reach
     scatter = float(np.mean(((drops - fitted)[near] / spread[near]) ** 2)) if near.any() else 0.0
     believed = max(0.0, 1 - 1 / scatter) if scatter > 0 else 0.0

@@ -21,7 +21,7 @@ from bqsearch.search.pareto import undominated
 from bqsearch.search.planfile import file_names, write_point
 from bqsearch.search.prepare import RUNTIME_NAMES, OnStage, Problem
 from bqsearch.search.quality import ACCURACY, CONFIDENCE
-from bqsearch.search.record import Record
+from bqsearch.search.record import ERROR, Record
 from bqsearch.types import Floats
 
 FORMAT = 1
@@ -146,7 +146,7 @@ def pareto_trials(problem: Problem, records: Sequence[Record]) -> list[int]:
     kept = [n for n, record in enumerate(records) if _keeps(problem, record, expected.get(n))]
     if not kept:
         return []
-    risks = {n: (expected[n].drop, problem.bank.distortion(records[n].plan)) for n in kept}
+    risks = {n: (expected[n].drop, records[n].metrics[ERROR]) for n in kept}
     ranks = {risk: rank for rank, risk in enumerate(sorted(set(risks.values())))}
     values = np.array([_values(problem, records[n], ranks[risks[n]]) for n in kept])
     front = [kept[i] for i in undominated(values, directions(problem))]
@@ -167,7 +167,7 @@ def _thinned(front: Sequence[int], records: Sequence[Record], expected: Mapping[
 
 
 def _expected(problem: Problem, records: Sequence[Record]) -> Mapping[int, Estimate]:
-    return estimates(records, problem.bank.distortion, problem.spec.max_drop)
+    return estimates(records, problem.spec.max_drop)
 
 
 def _keeps(problem: Problem, record: Record, estimate: Estimate | None) -> bool:
@@ -177,7 +177,7 @@ def _keeps(problem: Problem, record: Record, estimate: Estimate | None) -> bool:
 
 
 def _values(problem: Problem, record: Record, rank: int) -> list[float]:
-    """Of the objectives; for the quality, the rank of what is risked: of two expected drops alike the bank decides."""
+    """Of the objectives; for the quality, the rank of what is risked: outputs decide between drops alike."""
     assert record.values is not None
     named = zip(problem.objectives, record.values, strict=True)
     return [-float(rank) if objective.name == problem.quality.name else value for objective, value in named]

@@ -9,6 +9,8 @@ from optuna.trial import FrozenTrial
 from bqsearch.errors import PlanError, StorageError
 from bqsearch.plan import Plan
 
+ERROR = "error_search"  # the metric that says how far the outputs are from the uncompressed network's
+
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
@@ -19,7 +21,8 @@ class Record:
         values: Of the objectives, in the study's order; None if the plan broke a hard limit and was not run.
         constraints: By how much each limit is exceeded, in its unit; 0 or less is kept.
         metrics: `flash_bytes, ram_bytes, latency_ms, energy_mj, weight_bytes` and, if it was run, what was read on the
-            search split: `accuracy_search` or `fidelity_search`, and those of other objectives that run the network.
+            search split: `accuracy_search` or `fidelity_search`, those of other objectives that run the network, and
+            `error_search`, the outputs' squared error as a share of their variance, 0 or more.
         drop_bound: One-sided upper 95 % bound of the drop on the search split, percentage points of the quality; None
             if it was not run.
         seconds: That the trial took.

@@ -1,25 +1,28 @@
 """Samplers by name: each a function of a seed and the space, so that any trial's proposal can be made again."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, IntDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.samplers.nsgaii import PolynomialMutation
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from bqsearch.search.record import ERROR
 from bqsearch.search.space import Space
+from bqsearch.types import Floats, Ints
 
 POPULATION = 40
 
 
-def lagrange(seed: int, space: Space) -> BaseSampler:
-    """The bank's hull with jittered layer weights, at sizes around the smallest that keeps the allowed drop."""
-    return LagrangeSampler(seed, space)
+def rd(seed: int, space: Space) -> BaseSampler:
+    """The bank's rate-distortion hull, corrected by what trials show, around the smallest size that keeps the drop."""
+    return RateDistortionSampler(seed, space)
 
 
 def nsga2(seed: int, space: Space) -> BaseSampler:
@@ -96,22 +99,29 @@ class FixedSpace(BaseSampler):
 
 
 @final
-class LagrangeSampler(BaseSampler):
-    """Proposes points of the predicted hull, with errors of the prediction tried out.
+class RateDistortionSampler(BaseSampler):
+    """Proposes points of the predicted hull, after the prediction is corrected by what trials show.
 
-    Each proposal draws the RAM that it keeps to, a size, mostly around the smallest that has kept every limit there so
-    far (or near the largest that the flash holds, where quality is all that counts), and a factor for each layer's
-    distortion; it is the best plan of that size if those factors were true.
+    The error of the outputs is taken as a sum over layers, of each one's predicted distortion times a weight. Weights
+    are 1 before anything is known; trials of about the size that is searched for say more (Bayesian linear regression
+    of relative errors; Bishop, "Pattern Recognition and Machine Learning", 3.3). A proposal draws weights from what is
+    then believed (Thompson, Biometrika 25, 1933), the RAM that it keeps to, and a size, mostly around the smallest that
+    has kept every limit there so far (or near the largest that the flash holds, where quality is all that counts). It
+    is the best plan of that size if those weights were true, and one that was not tried before.
 
     Args:
         seed: Of the draws.
         space: With the bank's predictions.
     """
 
-    jitter = (0.1, 0.8)  # standard deviation of the factors' logarithms, drawn evenly
     around = (0.75, 1.5)  # of the smallest feasible size in that RAM
     share = 0.8  # of the proposals that go around it; the rest spread over the whole front
     tight = 0.25  # share of the proposals that keep to less RAM than the board has
+    spread = 0.5  # standard deviation of the layers' weights before anything is known
+    noise = 0.1  # of the errors that are measured, relative: what a sum over layers leaves out
+    memory = 256  # trials, those of the nearest sizes
+    least = 0.05  # weight
+    tries = 8  # for a plan that is new
 
     def __init__(self, seed: int, space: Space) -> None:
         self._rng = np.random.default_rng(seed)
@@ -127,19 +137,21 @@ class LagrangeSampler(BaseSampler):
     ) -> dict[str, Any]:
         """A rung for each layer, and a share of the weights."""
         del trial, search_space
+        states = (TrialState.COMPLETE, TrialState.PRUNED)
+        trials = study.get_trials(deepcopy=False, states=states)
+        known = {tuple(found.params.values()) for found in trials}
+        complete = [found for found in trials if found.state == TrialState.COMPLETE]
         space, rng = self._space, self._rng
         room = float(rng.choice(space.rooms)) if rng.random() < self.tight else np.inf
-        finest, coarsest = (float(space.sizes(space.cheapest(price, room=room))) for price in space.prices)
-        low, largest = space.budget.within(coarsest, finest)
-        if space.budget.frugal:
-            smallest = self._smallest_feasible(study, room, largest)
-            low, high = np.array(self.around) * smallest if rng.random() < self.share else (smallest, largest)
-        else:
-            high = largest
-        size = np.exp(rng.uniform(np.log(low), np.log(max(low, min(high, largest)))))
-        weights = np.exp(rng.uniform(*self.jitter) * rng.standard_normal(len(space.ladders)))
-        share = int(rng.integers(space.shares)) if space.shares > 1 else 0
-        return space.rungs(space.cheapest_within(size, weights, room), share)
+        size = self._size(complete, room)
+        believed = self._believed(complete, size)
+        for _ in range(self.tries):
+            weights = np.maximum(believed.drawn(rng), self.least)
+            share = int(rng.integers(space.shares)) if space.shares > 1 else 0
+            proposed = space.rungs(space.cheapest_within(size, weights, room), share)
+            if tuple(proposed.values()) not in known:
+                return proposed
+        return self._beside(proposed, known)
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -148,14 +160,86 @@ class LagrangeSampler(BaseSampler):
         del study, trial, param_distribution
         raise LookupError(f"{param_name!r} is not a layer of the space")
 
-    def _smallest_feasible(self, study: Study, room: float, largest: float) -> float:
-        """Bytes, as the space counts them, of a trial that needs no more RAM than `room`; `largest` without any."""
-        trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        feasible = [trial.params for trial in trials if _keeps(trial.user_attrs["record"], room)]
-        return min((self._size(params) for params in feasible), default=largest)
+    def _size(self, trials: Sequence[FrozenTrial], room: float) -> float:
+        """What a plan may take, as the space counts bytes."""
+        space, rng = self._space, self._rng
+        finest, coarsest = (float(space.sizes(space.cheapest(price, room=room))) for price in space.prices)
+        low, largest = space.budget.within(coarsest, finest)
+        high = largest
+        if space.budget.frugal:
+            feasible = [found for found in trials if _keeps(found.user_attrs["record"], room)]
+            smallest = float(space.sizes(self._rungs(feasible)).min()) if feasible else largest
+            low, high = np.array(self.around) * smallest if rng.random() < self.share else (smallest, largest)
+        return float(np.exp(rng.uniform(np.log(low), np.log(max(low, min(high, largest))))))
 
-    def _size(self, params: Mapping[str, int]) -> float:
-        return float(self._space.sizes(np.array([params[ladder.layer] for ladder in self._space.ladders])))
+    def _believed(self, trials: Sequence[FrozenTrial], size: float) -> "_Belief":
+        """The layers' weights as trials of about that size show them."""
+        count = len(self._space.ladders)
+        if not trials:
+            return _Belief.before(count, self.spread)
+        rungs = self._rungs(trials)
+        errors = np.array([found.user_attrs["record"]["metrics"][ERROR] for found in trials])
+        apart = np.abs(np.log(self._space.sizes(rungs) / size))
+        nearest = np.argsort(apart, kind="stable")[: self.memory]
+        distortions = self._space.distortions(rungs[nearest])
+        told = errors[nearest]
+        usable = (told > 0) & (distortions.sum(axis=1) > 0)
+        if not usable.any():
+            return _Belief.before(count, self.spread)
+        distortions, told = distortions[usable], told[usable]
+        scale = float(np.median(told / distortions.sum(axis=1)))
+        features = scale * distortions / told[:, None]
+        doubt = self.noise * (1 + apart[nearest][usable] / np.log(2))  # doubles at twice the size
+        first = _Belief.after(features / doubt[:, None], 1 / doubt, self.spread)
+        off = float(np.sqrt(np.mean(((features @ first.mean - 1) / doubt) ** 2)))
+        doubt *= max(1.0, off)  # where no weights explain what was measured, it says less
+        return _Belief.after(features / doubt[:, None], 1 / doubt, self.spread)
+
+    def _beside(self, rungs: Mapping[str, int], known: Collection[tuple[int, ...]]) -> dict[str, int]:
+        """A plan that differs in a rung of one layer; the same if none of those tried is new."""
+        names = [ladder.layer for ladder in self._space.ladders]
+        for _ in range(self.tries):
+            name = names[int(self._rng.integers(len(names)))]
+            distribution = self._space.distributions[name]
+            assert isinstance(distribution, IntDistribution)
+            moved = {**rungs, name: int(self._rng.integers(distribution.low, distribution.high + 1))}
+            if tuple(moved.values()) not in known:
+                return moved
+        return dict(rungs)
+
+    def _rungs(self, trials: Sequence[FrozenTrial]) -> Ints:
+        """`(trials, layers)`."""
+        return np.array([[found.params[ladder.layer] for ladder in self._space.ladders] for found in trials])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Belief:
+    """Normally distributed weights.
+
+    Attributes:
+        mean: `(layers,)`.
+        root: `(layers, layers)` upper triangular; its transpose times itself is the inverse of the covariance.
+    """
+
+    mean: Floats
+    root: Floats
+
+    @classmethod
+    def before(cls, count: int, spread: float) -> "_Belief":
+        """Before anything is known."""
+        return cls(mean=np.ones(count), root=np.eye(count) / spread)
+
+    @classmethod
+    def after(cls, features: Floats, targets: Floats, spread: float) -> "_Belief":
+        """After `(n, layers)` features times the weights were seen to be `(n,)` targets, each with an error of 1."""
+        prior = np.eye(features.shape[1]) / spread**2
+        precision = features.T @ features + prior
+        mean = np.linalg.solve(precision, features.T @ targets + prior @ np.ones(features.shape[1]))
+        return cls(mean=np.asarray(mean, np.float64), root=np.asarray(np.linalg.cholesky(precision).T, np.float64))
+
+    def drawn(self, rng: np.random.Generator) -> Floats:
+        """`(layers,)` weights."""
+        return np.asarray(self.mean + np.linalg.solve(self.root, rng.standard_normal(len(self.mean))), np.float64)
 
 
 def _keeps(record: Mapping[str, Any], room: float) -> bool:

@@ -143,6 +143,10 @@ class Space:
         used = (self._coding[places][..., None] == np.arange(len(self._codings))).any(axis=-2)
         return (self._nbytes[places].sum(axis=-1) + self._code[used @ self._bits]).astype(np.int64)
 
+    def distortions(self, indices: Ints) -> Floats:
+        """What the bank predicts of each layer under `(..., layers)` rung indices, `(..., layers)`."""
+        return np.asarray(self._distortion[np.arange(len(self.ladders)), indices], np.float64)
+
     def cheapest(self, price: float, weights: Floats | None = None, room: float = np.inf) -> Ints:
         """The rungs that minimize distortion + price * bytes, on the convex hull of what is predicted; `(layers,)`.
 

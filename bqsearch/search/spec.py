@@ -102,7 +102,7 @@ class StudySpec:
     trials: int = 200
     polish: int = 16
     timeout: float | None = None
-    sampler: str = "lagrange"
+    sampler: str = "rd"
     max_bins: int = 16
     seed: int = 0
     calibration: int = 256

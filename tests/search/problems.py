@@ -16,7 +16,7 @@ from bqsearch.runtime.litert import Runner
 from bqsearch.search import driver, prepare
 from bqsearch.search.driver import Searched
 from bqsearch.search.prepare import Problem
-from bqsearch.search.record import Record
+from bqsearch.search.record import ERROR, Record
 from bqsearch.search.space import Ladder, Mix, Space
 from bqsearch.search.spec import make_spec
 from bqsearch.search.store import TrialStore, open_journal
@@ -89,7 +89,7 @@ def synthetic(plan: Plan, nbytes: int, spread: int) -> Record:
         constraints={**limits, "drop": drop} if fits else limits,
         metrics={
             **{"weight_bytes": nbytes, "flash_bytes": nbytes, "ram_bytes": spread},
-            **({"accuracy_search": accuracy} if fits else {}),
+            **({"accuracy_search": accuracy, ERROR: 1 - accuracy} if fits else {}),
         },
         drop_bound=drop + 1 if fits else None,
         seconds=0.25,

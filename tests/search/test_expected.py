@@ -6,11 +6,9 @@ import pytest
 from bqsearch.search.expected import expected_drops
 from bqsearch.types import Floats
 
-ONE_KIND = np.zeros(100, np.int64)
-
 
 def expected(predicted: Floats, drops: Floats, errors: Floats, reach: float = 3.0) -> Floats:
-    return expected_drops(predicted, drops, errors, ONE_KIND[: len(drops)], reach)[0]
+    return expected_drops(predicted, drops, errors, reach)[0]
 
 
 def test_drops_that_grow_with_the_prediction_stay() -> None:
@@ -27,7 +25,7 @@ def test_a_lucky_one_is_drawn_to_those_like_it() -> None:
 
 def test_a_small_error_of_its_own_gives_a_lucky_one_no_weight() -> None:
     predicted, drops, errors = np.array([0.1, 0.2, 0.3]), np.array([1.0, 0.0, 2.0]), np.array([0.9, 0.1, 0.9])
-    found, spread = expected_drops(predicted, drops, errors, ONE_KIND[:3], 3.0)
+    found, spread = expected_drops(predicted, drops, errors, 3.0)
     assert found[0] >= 0.5
     np.testing.assert_allclose(spread, [0.5, 0.5, 0.9])
 
@@ -70,12 +68,6 @@ def test_networks_that_break_down_do_not_tell_of_those_that_do_not() -> None:
     drops = np.concatenate([np.tile([0.0, 1.0], 25), np.tile([40.0, 90.0], 25)])
     found = expected(np.concatenate([near, far]), drops, np.full(100, 0.6))
     np.testing.assert_allclose(found[1:49], 0.5, atol=0.03)
-
-
-def test_kinds_are_fitted_alone() -> None:
-    predicted, drops = np.array([0.1, 0.2, 0.1, 0.2]), np.array([2.0, 2.0, 0.0, 0.4])
-    found, _ = expected_drops(predicted, drops, np.ones(4), np.array([0, 0, 1, 1]), 3.0)
-    np.testing.assert_allclose(found, drops, atol=1e-5)
 
 
 def test_a_plan_that_changes_nothing_has_no_error_and_no_drop() -> None:

@@ -26,7 +26,7 @@ from bqsearch.search.folder import opened
 from bqsearch.search.front import Front
 from bqsearch.search.prepare import MICRO, Problem
 from bqsearch.search.quality import ACCURACY, CONFIDENCE, bonett_price_interval, student_interval, wilson_interval
-from bqsearch.search.record import Record
+from bqsearch.search.record import ERROR, Record
 from bqsearch.search.space import Space
 from bqsearch.types import Array
 from decoding import need_tflm
@@ -75,11 +75,13 @@ def bound(lost: int, count: int = 120) -> float:
 
 
 def told(problem: Problem, flash: int, lost: int, plan: Plan | None = None) -> Record:
+    """Outputs are as far off as the bank predicts."""
+    chosen = plan or problem.bank.baseline
     return Record(
-        plan=plan or problem.bank.baseline,
+        plan=chosen,
         values=(0.9, float(flash), 1.0),
         constraints={"flash": -1.0, "ram": -1.0, "drop": 100 * lost / 120 - problem.spec.max_drop},
-        metrics={"flash_bytes": flash, "ram_bytes": 1.0},
+        metrics={"flash_bytes": flash, "ram_bytes": 1.0, ERROR: problem.bank.distortion(chosen)},
         drop_bound=bound(lost),
         seconds=0.0,
     )
@@ -98,9 +100,9 @@ def test_the_front_is_what_no_other_is_expected_to_beat(problem: Problem, search
     """By brute force over pairs; of those that lose alike only some are shown."""
     records = searched.records
     chosen = front.pareto_trials(problem, records)
-    told = estimates(records, problem.bank.distortion, problem.spec.max_drop)
+    told = estimates(records, problem.spec.max_drop)
     fitting = [n for n in told if max(records[n].constraints[limit] for limit in ("flash", "ram")) <= 0]
-    risks = {n: (told[n].drop, problem.bank.distortion(records[n].plan)) for n in fitting if told[n].drop <= 5}
+    risks = {n: (told[n].drop, records[n].metrics[ERROR]) for n in fitting if told[n].drop <= 5}
     costs = {n: (records[n].values or ())[1:] for n in risks}
 
     def beats(one: int, other: int) -> bool:
@@ -129,7 +131,7 @@ def test_points_that_lose_alike_are_shown_if_they_are_apart_in_flash(problem: Pr
 def test_a_lucky_trial_does_not_push_others_off_the_front(problem: Problem) -> None:
     """The second lost nothing, which by itself would beat the finer ones; it is expected to lose what they do."""
     records = candidates(problem, 5, 0, 3, 1)
-    told = estimates(records, problem.bank.distortion, problem.spec.max_drop)
+    told = estimates(records, problem.spec.max_drop)
     assert front.pareto_trials(problem, records) == [0, 1, 2, 3]
     assert told[3].drop < told[1].drop == told[2].drop < told[0].drop
 
@@ -147,7 +149,7 @@ def recommended(
     problem: Problem, searched: Searched, records: list[Record], points: list[int] | None = None
 ) -> tuple[int | None, str]:
     """Among some of the trials, all unless said."""
-    told = estimates(records, problem.bank.distortion, problem.spec.max_drop)
+    told = estimates(records, problem.spec.max_drop)
     pairs = [(records[n], told[n]) for n in points or range(len(records))]
     return front.recommend(problem, pairs, replace(searched, records=tuple(records)))
 

@@ -15,7 +15,7 @@ from bqsearch.plan import Plan
 from bqsearch.search.placement import SHARES, Placer, most_valuable, placer
 from bqsearch.search.planfile import PLAN, PlanFile, gather, write_point
 from bqsearch.search.prepare import Problem
-from bqsearch.search.samplers import lagrange
+from bqsearch.search.samplers import rd
 from bqsearch.search.space import SHARE, Space
 from decoding import need_tflm
 from search.problems import prepared, write_files
@@ -128,7 +128,7 @@ def test_where_weights_have_one_place_only_there_is_nothing_to_choose(tmp_path_f
 def test_the_sampler_proposes_shares(problem: Problem) -> None:
     space = Space.of(problem.bank, problem.cost, problem.max_ram, ("accuracy", "latency", "ram"))
     study = optuna.create_study(directions=["maximize", "minimize", "minimize"])
-    points = [lagrange(seed, space).sample_relative(study, study.ask(), {}) for seed in range(40)]
+    points = [rd(seed, space).sample_relative(study, study.ask(), {}) for seed in range(40)]
     assert {point[SHARE] for point in points} == set(range(len(SHARES)))
     assert all(set(point) == set(space.distributions) for point in points)
 

@@ -109,7 +109,7 @@ def test_what_is_no_text_is_named_as_ever(study: Path) -> None:
 def test_defaults() -> None:
     made = make_spec(LEAST)
     assert made == StudySpec(name="mobilenet_v2-hifive1", **LEAST)
-    assert (made.sampler, made.trials, made.max_drop, made.seed) == ("lagrange", 200, 1.0, 0)
+    assert (made.sampler, made.trials, made.max_drop, made.seed) == ("rd", 200, 1.0, 0)
     assert made.polish == 16
     assert (made.objectives, made.classes) == (None, None)
     assert made.schemes == spec.SCHEMES == ("keep", "entropy", "kmeans")

@@ -63,12 +63,12 @@ def new_store(path: Path) -> TrialStore:
 
 def test_the_sweep_comes_first(problem: Problem, space: Space) -> None:
     sweep = space.sweep(SWEEP)
-    plans = go_on(problem, strategy(space, "lagrange"), len(sweep) + 12)
+    plans = go_on(problem, strategy(space, "rd"), len(sweep) + 12)
     assert plans[: len(sweep)] == [space.plan(point) for point in sweep]
     assert any(plan not in plans[: len(sweep)] for plan in plans[len(sweep) :])
 
 
-@pytest.mark.parametrize("sampler", ["lagrange", "nsga2", "random", "tpe"])
+@pytest.mark.parametrize("sampler", ["rd", "nsga2", "random", "tpe"])
 def test_a_resumed_search_proposes_what_an_uninterrupted_one_would(
     problem: Problem, space: Space, sampler: str, tmp_path: Path
 ) -> None:
@@ -122,14 +122,14 @@ def test_a_trial_is_proposed_when_all_but_the_one_before_have_ended(
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_polishing_goes_on_wherever_it_is_stopped(problem: Problem, space: Space, seed: int, tmp_path: Path) -> None:
-    whole = go_on(problem, strategy(space, "lagrange", seed=seed), TRIALS + 16)
+    whole = go_on(problem, strategy(space, "rd", seed=seed), TRIALS + 16)
     polished = [plan.successive for plan in whole]
     assert polished[:TRIALS] == [False] * TRIALS
-    assert 5 < sum(polished) < 16  # where nothing is left, the sampler proposes more
+    assert 5 < sum(polished) <= 16  # where nothing is left, the sampler proposes more
     plans: list[Plan] = []
     for count in (TRIALS - 1, *[1] * 17):
         store = new_store(tmp_path / "trials.journal")
-        plans += go_on(problem, strategy(space, "lagrange", store.finished(), seed), count, store)
+        plans += go_on(problem, strategy(space, "rd", store.finished(), seed), count, store)
     assert plans == whole
 
 
@@ -157,7 +157,7 @@ def test_generations_are_the_same_wherever_a_search_is_stopped(
     assert plans == whole
 
 
-@pytest.mark.parametrize("sampler", ["lagrange", "nsga2", "random", "tpe"])
+@pytest.mark.parametrize("sampler", ["rd", "nsga2", "random", "tpe"])
 def test_another_seed_proposes_otherwise_behind_the_sweep(problem: Problem, space: Space, sampler: str) -> None:
     first, second = (go_on(problem, strategy(space, sampler, seed=s), TRIALS) for s in (1, 2))
     count = len(space.sweep(SWEEP))
@@ -166,7 +166,7 @@ def test_another_seed_proposes_otherwise_behind_the_sweep(problem: Problem, spac
 
 
 def test_tell_gives_the_whole_record_with_the_trial(problem: Problem, space: Space) -> None:
-    made = strategy(space, "lagrange")
+    made = strategy(space, "rd")
     states = set()
     for _ in range(25):
         record = answer(problem, made.ask())
