@@ -20,6 +20,7 @@ from bqsearch.types import Array
 from decoding import need_tflm
 from program import COMMAND, POLISH, TRIALS, Bqsearch, Run
 
+QUICK = ("--schemes", "kmeans", "--no-error-compensation")  # where quality is not what is looked at
 FIGURES = ("accuracy_search", "accuracy_holdout", "flash_bytes", "ram_bytes", "latency_ms", "energy_mj", "feasible")
 
 
@@ -178,19 +179,20 @@ def test_a_file_model_with_one_split_says_that_it_was_halved(
 def test_every_sampler_finds_a_front(
     bqsearch: Bqsearch, int8_model: Path, one_split: Path, tmp_path: Path, sampler: str
 ) -> None:
-    options = ["--data", one_split, "--normalize", "0,255", "--trials", "50", "--polish", "2", "--tracking-uri", "none"]
+    options = ["--data", one_split, "--normalize", "0,255", "--trials", "40", "--polish", "2", "--tracking-uri", "none"]
+    options += QUICK
     options += ["--sampler", sampler, "--max-drop", "5", "--out", tmp_path / sampler]
     done = bqsearch("run", "--model", int8_model, "--target", "hifive1_revb", *options)
     assert done.returncode == 0, done.stderr
     front = json.loads((tmp_path / sampler / "front.json").read_text())
-    assert len(front["trials"]) == 52
+    assert len(front["trials"]) == 42
 
 
 def test_data_without_labels_is_searched_for_fidelity(bqsearch: Bqsearch, int8_model: Path, tmp_path: Path) -> None:
     data = tmp_path / "bare.npz"
     np.savez(data, x_train=digits.load().search.x, x_test=digits.load().holdout.x)
     folder = tmp_path / "run"
-    options = ["--data", data, "--normalize", "0,255", "--trials", "20", "--polish", "2", "--max-drop", "5"]
+    options = ["--data", data, "--normalize", "0,255", "--trials", "20", "--polish", "2", "--max-drop", "5", *QUICK]
     command = ["run", "--model", int8_model, "--target", "hifive1", *options, "--out", folder]
     done = bqsearch(*command)
     assert done.returncode == 0, done.stderr
