@@ -107,6 +107,7 @@ def _search(problem: Problem, store: TrialStore, folder: RunFolder, uri: str | N
                 searched = driver.search(problem, store, on_trial, stop)
             with view.stages() as on_stage:
                 on_stage("reading the holdout")
+                (folder.path / verification.VERIFIED).unlink(missing_ok=True)  # it is of another front
                 described = front.write_front(problem, searched, front.make_front(problem, searched, on_stage), folder)
                 on_stage("drawing the report")
                 draw(described, folder.path)
@@ -172,10 +173,9 @@ def verify(path: Path, points: str | None, inputs: int, now: verification.Wherea
         target = targets.load(described["target"])
         chosen = {**described, "points": _chosen(described, points)}
         checked = list(verification.verify(chosen, path, target, inputs, now, on_stage))
-        on_stage("drawing the report")
-        verification.write(checked, path)
-        draw(described, path)
     view.out.print(tables.verification(checked))
+    verification.write(checked, path)
+    draw(described, path)
     return all(point.passed for point in checked)
 
 

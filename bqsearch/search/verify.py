@@ -60,8 +60,17 @@ class Verified:
 
 
 def write(checked: Sequence[Verified], folder: Path) -> None:
-    """Leave what was found in the run's folder, for its report, as long as front.json stays what it is."""
-    points = [{"point": v.point, "passed": v.passed, "checks": [asdict(check) for check in v.checks]} for v in checked]
+    """Leave what was found in the run's folder, for its report, as long as front.json stays what it is.
+
+    Other points that were checked before stay; a damaged file is replaced.
+    """
+    try:
+        before = read(folder)
+    except OutputError:
+        before = []
+    latest = {v.point: v for v in (*before, *checked)}
+    ordered = [latest[point] for point in sorted(latest)]
+    points = [{"point": v.point, "passed": v.passed, "checks": [asdict(check) for check in v.checks]} for v in ordered]
     content = {"front_sha256": _front_hash(folder), "points": points}
     write_bytes(folder / VERIFIED, json.dumps(content, indent=1).encode())
 

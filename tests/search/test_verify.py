@@ -420,6 +420,9 @@ def test_what_was_found_is_kept_as_long_as_the_front_is(own: Run, tmp_path: Path
     assert verify.read(copy.folder) == []
     verify.write(CHECKED, copy.folder)
     assert verify.read(copy.folder) == list(CHECKED)
+    other = Verified(point=1, checks=CHECKED[0].checks[:1])
+    verify.write([other], copy.folder)
+    assert verify.read(copy.folder) == [*CHECKED, other]
     (copy.folder / "front.json").write_text(json.dumps({**copy.front, "seconds": 1.5}))
     assert verify.read(copy.folder) == []
 
@@ -435,6 +438,8 @@ def test_a_damaged_file_of_what_was_found_is_told(own: Run, tmp_path: Path, old:
     (copy.folder / verify.VERIFIED).write_text(text.replace(old, new))
     with pytest.raises(OutputError, match=r"verified.json is damaged .*: verify the run again"):
         verify.read(copy.folder)
+    verify.write(CHECKED, copy.folder)
+    assert verify.read(copy.folder) == list(CHECKED)
 
 
 def test_points_are_chosen_by_number_or_as_the_recommended_one(own: Run, tmp_path: Path) -> None:
