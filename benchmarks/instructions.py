@@ -233,12 +233,12 @@ def fit(counts: list[Counter[str]], wanted: Sequence[int]) -> dict[str, float]:
     matrix = np.array([[found[unit] / y for unit in units] for found, y in zip(counts, wanted, strict=True)])
     scale = matrix.max(axis=0)
     solution, _ = nnls(matrix / scale, np.ones(len(wanted)), maxiter=100 * len(units))
-    return {unit: round(float(value), 4) for unit, value in zip(units, solution / scale, strict=True) if value > 0}
+    return {unit: round(float(value), 4) for unit, value in zip(units, solution / scale, strict=True)}
 
 
 def errors(table: Mapping[str, float], counts: list[Counter[str]], wanted: Sequence[int]) -> np.ndarray:
     """Relative errors, percent."""
-    predicted = [sum(table.get(unit, 0.0) * n for unit, n in found.items()) for found in counts]
+    predicted = [sum(table[unit] * n for unit, n in found.items()) for found in counts]
     return 100 * (np.array(predicted) / np.array(wanted) - 1)
 
 

@@ -112,13 +112,13 @@ class CostModel:
         fetched += linked.constants(model, schedule, linked.load(self.target.code_table)).nbytes + self._fetched_bytes
         return (
             self._executed(schedule, streams) * per["instruction"]
-            + self._work.products(streams) * per["product"]
+            + self._work.products(schedule, streams) * per["product"]
             + fetched * per["flash_read"]
         )
 
     def _executed(self, schedule: Schedule, streams: Mapping[int, Stream]) -> float:
         counts = self._work.counts(schedule, streams)
-        return sum(self._units.get(unit, 0.0) * count for unit, count in counts.items())
+        return sum(self._units[unit] * count for unit, count in counts.items())
 
     @cached_property
     def _work(self) -> Work:

@@ -180,9 +180,20 @@ class Work:
                     total += self._decoding(self.graph.ops[op], streams[op], self._strips(step))
         return total
 
-    def products(self, streams: Mapping[int, Stream]) -> int:
-        """Multiplications of a weight and an input in an inference; shifts and signs take none."""
-        return sum(self._macs(self.graph.ops[op]) for op, stream in streams.items() if stream.arithmetic == "multiply")
+    def products(self, schedule: Schedule, streams: Mapping[int, Stream]) -> int:
+        """Multiplications of a weight and an input in an inference; shifts and signs take none but in chains, whose
+        kernel multiplies by any weight.
+
+        Args:
+            schedule: What is executed.
+            streams: Of each operator with weights.
+        """
+        chained = {op for step in schedule.steps if len(step.ops) > 1 for op in step.ops}
+        return sum(
+            self._macs(self.graph.ops[op])
+            for op, stream in streams.items()
+            if stream.arithmetic == "multiply" or op in chained
+        )
 
     def _macs(self, op: Op) -> int:
         weights, output = self.graph.tensors[op.inputs[1]], self.graph.tensors[op.outputs[0]]

@@ -57,6 +57,8 @@ class Record:
         """
         try:
             values, bound = value["values"], value["drop_bound"]
+            if values is not None:
+                float(value["metrics"][ERROR])
             return cls(
                 **{
                     **value,

@@ -14,7 +14,7 @@ RECORD = Record(
     plan=Plan(choices={"a": Choice.parse("kmeans-16-huffman"), "b": Choice.parse("keep-256-raw")}),
     values=(0.1 + 0.2, 1e-300, 12345.0),
     constraints={"flash": -3.0, "ram": 0.0, "drop": -0.5},
-    metrics={"flash_bytes": 12, "accuracy_search": 1 / 3},
+    metrics={"flash_bytes": 12, "accuracy_search": 1 / 3, "error_search": 0.02},
     drop_bound=0.1 + 0.7,
     seconds=0.125,
 )
@@ -71,6 +71,7 @@ MALFORMED = {
         "gained": 0,
     },
     "no metrics": changed(metrics=[1]),
+    "a trial that was run, without the error of its outputs": changed(metrics={"flash_bytes": 12}),
 }
 
 

@@ -33,7 +33,7 @@ def record(number: int) -> Record:
         plan=Plan(choices={"dense": Choice(scheme="kmeans", levels=2 + number, coding="packed")}),
         values=None if number % 3 == 2 else (0.5 + number / 100, 1e3 / (1 + number)),
         constraints={"flash": -1.5, "ram": 1.0 if number % 3 == 2 else -2.0},
-        metrics={"flash_bytes": 1000 + number},
+        metrics={"flash_bytes": 1000 + number, "error_search": 0.1},
         drop_bound=0.5,
         seconds=0.1,
     )
