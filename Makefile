@@ -89,7 +89,7 @@ lock: venv-dev
 	$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  --extra build --extra tflm --output-file requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-	  --extra build --extra tflm --extra dev --extra keras --extra postgres --constraint requirements.lock --output-file requirements-dev.lock
+	  --extra build --extra tflm --extra dev --extra keras --extra postgres --extra ray --constraint requirements.lock --output-file requirements-dev.lock
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
