@@ -84,7 +84,7 @@ def column(problem: Problem, successive: bool) -> list[str]:
 def plan_within(space: Space, share: float, successive: bool) -> Plan:
     """The plan of least predicted distortion in this share of the uncompressed weights' bytes."""
     most = share * sum(entry.layer.size for entry in space.bank.layers)
-    plan = space.plan(space.rungs(space.cheapest_within(most, np.ones(len(space.ladders)))))
+    plan = space.plan(space.rungs(space.within(most)))
     return replace(plan, successive=successive)
 
 

@@ -62,7 +62,7 @@ def scored(problem: Problem, count: int) -> tuple[list[float], list[float]]:
     for _ in range(count):
         size = weights * np.exp(rng.uniform(*np.log(SHARE)))
         factors = np.exp(JITTER * rng.standard_normal(len(space.ladders)))
-        measured = problem.measure(space.plan(space.rungs(space.cheapest_within(size, factors))))
+        measured = problem.measure(space.plan(space.rungs(space.within(size, factors))))
         predicted.append(problem.bank.distortion(measured.model.plan))
         scores = problem.quality.scores(measured.scorer, measured.outputs)
         lost.append(100 * float(before - scores.mean()))

@@ -1,5 +1,6 @@
 """The command line: wiring only."""
 
+import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,10 @@ import typer
 from bqsearch.errors import BqsearchError
 from bqsearch.interrupt import EXIT_STATUS, quit_on_interrupt
 
-BESIDES = {"study", "out", "resume", "tracking_uri", "storage", "quiet", "as_json", "debug"}  # options of no study
+BESIDES = {  # options of no study
+    *("study", "out", "resume", "tracking_uri", "storage", "quiet", "as_json", "debug"),
+    *("workers", "ray", "worker_timeout", "scores"),
+}
 EXIT_ERROR, EXIT_NOTHING_FITS, EXIT_NOT_VERIFIED, EXIT_INTERRUPTED = 1, 3, 4, EXIT_STATUS
 
 app = typer.Typer(
@@ -154,6 +158,39 @@ Storage = Annotated[
         metavar="URL",
     ),
 ]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        help="Candidates that are run at a time, each by a process. "
+        "[dim]\\[default: 1; with --ray the cluster's cores][/dim]",
+        metavar="COUNT",
+        show_default=False,
+        min=1,
+    ),
+]
+Ray = Annotated[
+    str | None,
+    _option(
+        "Run candidates on a Ray cluster (needs the extra `ray`): its address, `auto` for the one that this machine is "
+        "part of; without an address one is started here.",
+        default="no cluster",
+        metavar="[ADDRESS]",
+    ),
+]
+WorkerTimeout = Annotated[
+    float,
+    typer.Option(
+        help="A worker that takes longer over a candidate is taken to hang, and replaced.", metavar="SECONDS", min=0.1
+    ),
+]
+ScoresFolder = Annotated[
+    str | None,
+    _option(
+        "Folder of scores that are known from other runs; `none` to know of none.",
+        default="the user's cache folder",
+        metavar="DIR",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but warnings and errors.")]
 Json = Annotated[bool, typer.Option("--json", help="Print front.json on standard output, and nothing else there.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show an error's traceback.")]
@@ -201,6 +238,10 @@ def run(
     resume: Resume = False,
     tracking_uri: TrackingUri = None,
     storage: Storage = None,
+    workers: Workers = None,
+    ray: Ray = None,
+    worker_timeout: WorkerTimeout = 600.0,
+    scores: ScoresFolder = None,
     quiet: Quiet = False,
     as_json: Json = False,
     debug: Debug = False,
@@ -216,10 +257,50 @@ def run(
 
         spec = session.spec_of(study, _settings(context))
         view = View(quiet=quiet, as_json=as_json)
-        outcome = session.run(spec, out, resume=resume, tracking_uri=tracking_uri, storage=storage, view=view)
+        crew = _crew(workers, ray, worker_timeout)
+        means = session.Means(resume=resume, tracking_uri=tracking_uri, storage=storage, crew=crew, scores=scores)
+        outcome = session.run(spec, out, means, view)
     if outcome.interrupted:
         raise typer.Exit(EXIT_INTERRUPTED)
     raise typer.Exit(0 if outcome.found else EXIT_NOTHING_FITS)
+
+
+def _crew(workers: int | None, ray: str | None, patience: float) -> Any:
+    from bqsearch.search.pool import Crew
+
+    return Crew(workers=workers, ray=ray, patience=patience)
+
+
+@app.command()
+def sweep(
+    file: Annotated[Path, typer.Argument(help="TOML file with models, targets, seeds, settings.", metavar="FILE.toml")],
+    out: Annotated[Path | None, _option("Folder of the runs' folders.", default="runs/NAME", metavar="DIR")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the runs in the output folder.")] = False,
+    tracking_uri: TrackingUri = None,
+    storage: Storage = None,
+    workers: Workers = None,
+    ray: Ray = None,
+    worker_timeout: WorkerTimeout = 600.0,
+    scores: ScoresFolder = None,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Search every model for every target with every seed, over one pool of workers, and compare what came of it.
+
+    The file has `models` (names, files, or tables with the model's own `data` and other settings), `targets` and
+    `seeds`; every other key is a setting of all studies. A run that fails is named and does not end the sweep. Exit
+    status: 0 if all runs found a front, 1 if one failed, 3 if for one nothing fits, 130 after Ctrl-C.
+    """
+    with errors_in_one_line(debug):
+        from bqsearch import session
+        from bqsearch.report.progress import View
+
+        crew = _crew(workers, ray, worker_timeout)
+        means = session.Means(resume=resume, tracking_uri=tracking_uri, storage=storage, crew=crew, scores=scores)
+        swept = session.sweep(file, out, means, View(quiet=quiet))
+    if swept.interrupted:
+        raise typer.Exit(EXIT_INTERRUPTED)
+    raise typer.Exit(EXIT_ERROR if swept.failed else 0 if swept.found else EXIT_NOTHING_FITS)
 
 
 def _settings(context: typer.Context) -> dict[str, Any]:
@@ -352,4 +433,13 @@ def errors_in_one_line(debug: bool) -> Iterator[None]:
 
 def main() -> None:
     """The console script."""
-    app()
+    app(_addressed(sys.argv[1:]))
+
+
+def _addressed(arguments: list[str]) -> list[str]:
+    """The arguments with an address behind a `--ray` that has none."""
+    if "--ray" not in arguments:
+        return arguments
+    place = arguments.index("--ray") + 1
+    bare = place == len(arguments) or arguments[place].startswith("-")
+    return [*arguments[:place], "local", *arguments[place:]] if bare else arguments

@@ -10,6 +10,7 @@ BqsearchError
 ├── StudyError            a study file or option with an unknown key or a bad value
 ├── OutputError           an output folder that cannot be written, is in use or is full
 ├── StorageError          a trial store that cannot be opened or belongs to another run
+├── PoolError             workers or a cluster that cannot be reached, or die again and again
 ├── CodecError            a coded stream or table that does not decode
 ├── ToolError             a compiler or emulator that is missing, fails, or leaves what cannot be read
 ├── BoardError            a board, emulated or real, that does not answer as it should
@@ -72,6 +73,10 @@ class OutputError(BqsearchError):
 
 class StorageError(BqsearchError):
     """A trial store that cannot be opened or belongs to another run."""
+
+
+class PoolError(BqsearchError):
+    """Workers or a cluster that cannot be reached, or die again and again."""
 
 
 class CodecError(BqsearchError):

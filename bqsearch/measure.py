@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from time import perf_counter
 from typing import Literal, Protocol
@@ -24,6 +24,7 @@ from bqsearch.runtime.tflm import OnDone
 from bqsearch.types import Array, Floats, Ints
 
 Direction = Literal["maximize", "minimize"]
+Run = Callable[[Array], Array]  # the first output's codes, `(n, ...)`, for `(n, ...)` codes
 
 
 class Engine(Protocol):
@@ -40,8 +41,8 @@ class Engine(Protocol):
         """Time spent inside the runtime so far."""
         ...
 
-    def run(self, model: CompressedModel, inputs: Array) -> Array:
-        """The first output's codes, `(n, ...)`, for `(n, ...)` codes."""
+    def opened(self, model: CompressedModel) -> Run:
+        """The model, ready to be run."""
         ...
 
 
@@ -62,9 +63,14 @@ class LiteRt:
         """See `Engine`."""
         return self._runner.seconds
 
-    def run(self, model: CompressedModel, inputs: Array) -> Array:
+    def with_threads(self, threads: int) -> "LiteRt":
+        """The same with so many threads."""
+        return LiteRt(self._runner.with_threads(threads))
+
+    def opened(self, model: CompressedModel) -> Run:
         """See `Engine`."""
-        return self._runner.run(inputs, model.constants)[0]
+        run = self._runner.opened(model.constants)
+        return lambda inputs: run(inputs)[0]
 
 
 class Micro:
@@ -80,12 +86,17 @@ class Micro:
         self._on_done = on_done
         self.seconds = 0.0
 
-    def run(self, model: CompressedModel, inputs: Array) -> Array:
-        """See `Engine`. Raises `ModelError` where the interpreter refuses the file or aborts."""
-        started = perf_counter()
-        outputs = tflm.run(coded_file(model), inputs, self._on_done)
-        self.seconds += perf_counter() - started
-        return outputs
+    def opened(self, model: CompressedModel) -> Run:
+        """See `Engine`. Running it raises `ModelError` where the interpreter refuses the file or aborts."""
+        content = coded_file(model)
+
+        def run(inputs: Array) -> Array:
+            started = perf_counter()
+            outputs = tflm.run(content, inputs, self._on_done)
+            self.seconds += perf_counter() - started
+            return outputs
+
+        return run
 
 
 class Streamed:
@@ -102,15 +113,19 @@ class Streamed:
         self._footprint, self._on_done = footprint, on_done
         self.seconds = 0.0
 
-    def run(self, model: CompressedModel, inputs: Array) -> Array:
+    def opened(self, model: CompressedModel) -> Run:
         """See `Engine`. Raises `ToolError` where this computer's compiler is missing or fails."""
-        started = perf_counter()
         built = host.build(model.graph, emit(model, self._footprint.schedule(model)))
-        outputs = built.run(inputs, os.cpu_count() or 1)
-        self.seconds += perf_counter() - started
-        if self._on_done is not None:
-            self._on_done(len(inputs))
-        return outputs
+
+        def run(inputs: Array) -> Array:
+            started = perf_counter()
+            outputs = built.run(inputs, os.cpu_count() or 1)
+            self.seconds += perf_counter() - started
+            if self._on_done is not None:
+                self._on_done(len(inputs))
+            return outputs
+
+        return run
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -135,8 +150,17 @@ class Scorer:
 
     def outputs(self, model: CompressedModel) -> Floats:
         """The model's outputs in real values, `(n, elements)`. Runs the network."""
-        codes = self.engine.run(model, self.inputs)
-        return real_values(codes.reshape(len(self.inputs), -1), self.output)
+        return self.opened(model)(self.inputs)
+
+    def opened(self, model: CompressedModel) -> Callable[[Array], Floats]:
+        """The model, ready to be run: takes `(k, ...)` codes to outputs in real values, `(k, elements)`."""
+        run = self.engine.opened(model)
+        return lambda inputs: real_values(run(inputs).reshape(len(inputs), -1), self.output)
+
+    def with_threads(self, threads: int) -> "Scorer":
+        """With as many of LiteRT, in a process of its own."""
+        assert isinstance(self.engine, LiteRt), "only LiteRT scores in workers"
+        return replace(self, engine=self.engine.with_threads(threads))
 
     @cached_property
     def reference(self) -> Floats:

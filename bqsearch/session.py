@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import platformdirs
+
 from bqsearch import registry
 from bqsearch.errors import BqsearchError, OutputError
 from bqsearch.hardware import target as targets
@@ -14,19 +16,23 @@ from bqsearch.report import facts, html, plots, tables
 from bqsearch.report.progress import View
 from bqsearch.search import driver, front, prepare
 from bqsearch.search import verify as verification
+from bqsearch.search.driver import ALONE
 from bqsearch.search.folder import FRONT, RunFolder, disk_errors, opened, write_bytes
+from bqsearch.search.pool import Crew, cluster
 from bqsearch.search.prepare import Problem
 from bqsearch.search.quality import wilson_interval
 from bqsearch.search.record import Record, record_of
+from bqsearch.search.scores import Scores
 from bqsearch.search.spec import StudySpec, make_spec, read_study
 from bqsearch.search.store import TrialStore, open_journal, open_url
+from bqsearch.search.sweep import read_sweep
 from bqsearch.tracking import mlflow
 from bqsearch.tracking.process import TrackerProcess
 from bqsearch.tracking.spool import Spool
 from bqsearch.zoo.base import ZooModel
 
 PNG, PAGE = "pareto.png", "report.html"
-NO_TRACKING = "none"
+NO_TRACKING = NO_SCORES = "none"
 _EXPECTED_POINTS = 40  # for the check of free disk
 _COPIES = 4  # as a model, as C text of coded weights, and both once more in MLflow's store
 
@@ -44,23 +50,38 @@ class Outcome:
     interrupted: bool
 
 
+@dataclass(frozen=True, kw_only=True)
+class Means:
+    """How a run is made, which has no part in what it finds.
+
+    Attributes:
+        resume: Go on with a run that is there.
+        tracking_uri: MLflow's; None for a store in the folder, `"none"` for no tracking.
+        storage: Optuna's URL; None for a journal in the folder.
+        crew: Who runs candidates.
+        scores: Folder of scores that are known from other runs; None for the user's cache, `"none"` to know of none.
+    """
+
+    resume: bool = False
+    tracking_uri: str | None = None
+    storage: str | None = None
+    crew: Crew = ALONE
+    scores: str | None = None
+
+
 def spec_of(study: str | None, options: Mapping[str, Any]) -> StudySpec:
     """The spec of a study file, where one is named, with the options that were given over it."""
     settings = read_study(study) if study else {}
     return make_spec({**settings, **{key: value for key, value in options.items() if value is not None}})
 
 
-def run(
-    spec: StudySpec, out: Path | None, *, resume: bool, tracking_uri: str | None, storage: str | None, view: View
-) -> Outcome:
+def run(spec: StudySpec, out: Path | None, means: Means, view: View) -> Outcome:
     """Search, and leave everything in the output folder.
 
     Args:
         spec: The run's definition.
         out: The folder; None for `runs/STUDY`.
-        resume: Go on with a run that is there.
-        tracking_uri: MLflow's; None for a store in the folder, `"none"` for no tracking.
-        storage: Optuna's URL; None for a journal in the folder.
+        means: How.
         view: What to show.
 
     Raises:
@@ -69,29 +90,105 @@ def run(
     path = out or Path("runs") / spec.name
     given, _ = prepare.load_model(spec.model)
     nbytes = sum(t.size for t in given.tensors if t.data is not None)  # a byte for each constant, once in 8 bits
-    with opened(path, resume, _COPIES * _EXPECTED_POINTS * nbytes) as folder:
+    with opened(path, means.resume, _COPIES * _EXPECTED_POINTS * nbytes) as folder:
         with view.stages() as on_stage:
             problem = prepare.prepare(spec, on_stage)
         if problem.data.note:
             view.note(problem.data.note)
         store = TrialStore(
-            open_url(storage) if storage else open_journal(folder.journal),
+            open_url(means.storage) if means.storage else open_journal(folder.journal),
             spec.name,
             driver.directions(problem),
             problem.fingerprint,
-            resume or storage is None,
-            alone=storage is None,
+            means.resume or means.storage is None,
+            alone=means.storage is None,
         )
-        described = _search(problem, store, folder, _uri(folder, tracking_uri), view)
+        described = _search(problem, store, folder, means, view)
     interrupted = described["settings"]["stopped"] == "interrupted"
     return Outcome(found=described["recommended"] is not None, interrupted=interrupted)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Swept:
+    """How a sweep ended.
+
+    Attributes:
+        found: Whether each run that did not fail found a front.
+        failed: Whether a run failed.
+        interrupted: Whether Ctrl-C ended it.
+    """
+
+    found: bool
+    failed: bool
+    interrupted: bool
+
+
+def sweep(file: Path, out: Path | None, means: Means, view: View) -> Swept:
+    """Run the studies of a sweep one after the other, each in a folder of its own, and print what came of them.
+
+    Args:
+        file: The sweep's.
+        out: Folder of the runs' folders; None for `runs/SWEEP`.
+        means: How.
+        view: What to show.
+
+    Raises:
+        BqsearchError: The file cannot be used, or the cluster cannot be joined. What ends one run is told, and the
+            others go on.
+    """
+    planned = read_sweep(file)
+    folder = out or Path("runs") / planned.name
+    ended: dict[str, Outcome | BqsearchError] = {}
+    with cluster(means.crew):
+        for number, spec in enumerate(planned.studies, start=1):
+            view.note(f"run {number} of {len(planned.studies)}: {spec.name}")
+            there = (folder / spec.name).exists()
+            try:
+                ended[spec.name] = run(spec, folder / spec.name, replace(means, resume=means.resume and there), view)
+            except BqsearchError as error:
+                ended[spec.name] = error
+                view.warn(f"{spec.name}: {error}")
+            if _interrupted(ended[spec.name]):
+                break
+    rows = {name: _compared(folder / name, outcome) for name, outcome in ended.items()}
+    view.out.print(tables.sweep_table(rows))
+    view.out.print(f"files: {folder}/ (a folder for each run)", highlight=False)
+    outcomes = [outcome for outcome in ended.values() if isinstance(outcome, Outcome)]
+    return Swept(
+        found=all(outcome.found for outcome in outcomes),
+        failed=len(outcomes) < len(ended),
+        interrupted=any(map(_interrupted, ended.values())),
+    )
+
+
+def _interrupted(ended: Outcome | BqsearchError) -> bool:
+    return isinstance(ended, Outcome) and ended.interrupted
+
+
+def _compared(path: Path, ended: Outcome | BqsearchError) -> dict[str, Any] | str:
+    """A run's front; or why there is none."""
+    return read_front(path) if isinstance(ended, Outcome) else str(ended)
 
 
 def _uri(folder: RunFolder, given: str | None) -> str | None:
     return None if given == NO_TRACKING else given or mlflow.local_uri(folder.path)
 
 
-def _search(problem: Problem, store: TrialStore, folder: RunFolder, uri: str | None, view: View) -> dict[str, Any]:
+def _scores(folder: str | None, view: View) -> Scores | None:
+    """Scores of other runs; a cache folder that cannot be used is no reason not to search."""
+    if folder == NO_SCORES:
+        return None
+    if folder is not None:
+        return Scores(Path(folder))
+    try:
+        return Scores(platformdirs.user_cache_path("bqsearch"))
+    except OutputError as error:
+        view.note(f"{error}; until then candidates that were run before are run again")
+        return None
+
+
+def _search(problem: Problem, store: TrialStore, folder: RunFolder, means: Means, view: View) -> dict[str, Any]:
+    uri, scores = _uri(folder, means.tracking_uri), _scores(means.scores, view)
     spool = Spool(folder.path)
     spool.start(problem.spec.name, _params(problem), _tags(problem))
     tracker = TrackerProcess(folder.path, uri) if uri else None
@@ -104,7 +201,7 @@ def _search(problem: Problem, store: TrialStore, folder: RunFolder, uri: str | N
         with stop_on_interrupt() as stop:
             trials = driver.all_trials(problem.spec, [record_of(trial) for trial in store.finished()])
             with view.trials(trials, problem.quality.name) as bar:
-                searched = driver.search(problem, store, on_trial, stop)
+                searched = driver.search(problem, store, on_trial, stop, means.crew, scores)
             with view.stages() as on_stage:
                 on_stage("reading the holdout")
                 (folder.path / verification.VERIFIED).unlink(missing_ok=True)  # it is of another front

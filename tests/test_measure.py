@@ -170,8 +170,8 @@ def test_bqsearchs_runtime_computes_what_tensorflow_lite_micro_does_of_the_decod
     coarse = {name: Choice(scheme="kmeans", levels=5, coding="huffman") for name in problem.bank.by_name}
     model = problem.compress(problem.bank.plan(coarse))
     inputs = problem.scorer.inputs[:40]
-    outputs = engine.run(model, inputs)
+    outputs = engine.opened(model)(inputs)
     np.testing.assert_array_equal(outputs, tflm.run(serialize(model.decoded()), inputs))
-    assert (outputs != problem.scorer.engine.run(model, inputs)).any()
+    assert (outputs != problem.scorer.engine.opened(model)(inputs)).any()
     assert done == [40]
     assert engine.seconds > 0

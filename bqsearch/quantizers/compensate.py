@@ -17,16 +17,14 @@ Columns go in the order of falling variance.
 """
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cache
 from itertools import groupby
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from bqsearch.errors import ModelError
+from bqsearch.threads import one_thread
 from bqsearch.types import Array, Bytes, Floats, Ints
 
 _BLOCK = 16  # columns whose errors reach the rest in one product
@@ -95,7 +93,7 @@ def factorize(covariance: Floats) -> Factor:
     order = np.argsort(-np.diagonal(stacked, axis1=1, axis2=2), axis=1, kind="stable")
     backwards = order[:, ::-1]
     rows = np.take_along_axis(stacked, backwards[:, :, None], axis=1)
-    with _one_thread():
+    with one_thread():
         lower, damping = _cholesky(np.take_along_axis(rows, backwards[:, None, :], axis=2))
     upper = lower[:, ::-1, ::-1]  # H = R R', R upper triangular
     roots = np.diagonal(upper, axis1=1, axis2=2)
@@ -146,7 +144,7 @@ def compensate(weights: Floats, factor: Factor, codebooks: Sequence[Levels], zer
         group = list(alike)
         for start in range(0, len(group), most):
             batch = group[start : start + most]
-            with _one_thread():
+            with one_thread():
                 assigned = _assign(weights, factor, [codebooks[i] for i in batch], zero)
             made.update(zip(batch, assigned, strict=True))
     return [made[i] for i in range(len(codebooks))]
@@ -156,19 +154,6 @@ def _kind(levels: Levels) -> tuple[bool, int, int]:
     """What those that are assigned in step agree in: whether bits have a price, the groups, and the room for levels."""
     priced = bool(levels.price.any())
     return priced, len(levels.values), next(w for w in _WIDTHS if w >= levels.values.shape[1]) if priced else 0
-
-
-@cache
-def _blas() -> ThreadpoolController:
-    return ThreadpoolController()
-
-
-def _one_thread() -> AbstractContextManager[Any]:
-    """One thread: products here are so small that several wait for each other, and so many that it adds up.
-
-    And one alone rounds alike on all machines of a kind, whatever their number of cores.
-    """
-    return _blas().limit(limits=1, user_api="blas")
 
 
 class _Pick(Protocol):

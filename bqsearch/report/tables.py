@@ -46,6 +46,26 @@ def summary(front: Front) -> RenderableType:
     return Group(*(line for line in lines if line.plain))
 
 
+def sweep_table(runs: Mapping[str, Front | str]) -> RenderableType:
+    """What came of each run of a sweep, by name: its recommended point, or why there is none."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    for heading in ("run", "flash, B", "of baseline", "RAM, B", "lost on holdout, points"):
+        table.add_column(heading, justify="left" if heading == "run" else "right", overflow="fold")
+    for name, front in runs.items():
+        if isinstance(front, str):
+            table.add_row(name, Text(f"failed: {front}", style="red"))
+            continue
+        chosen = facts.recommended(front)
+        if chosen is None:
+            table.add_row(name, Text("nothing fits", style="yellow"))
+            continue
+        low, high = chosen["drop_interval"]
+        share = 100 * chosen["flash_bytes"] / front["baseline"]["flash_bytes"]
+        lost = f"{chosen['drop_holdout']:.2f} ({low:.1f} to {high:.1f})"
+        table.add_row(name, f"{chosen['flash_bytes']:,.0f}", f"{share:.0f} %", f"{chosen['ram_bytes']:,.0f}", lost)
+    return table
+
+
 def verification(checked: Sequence[Verified]) -> RenderableType:
     """Pass or fail of each point, what was compared, and the sum."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))

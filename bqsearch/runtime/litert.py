@@ -1,7 +1,8 @@
 """LiteRT on the CPU: the scorer of the search."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from copy import copy
 from time import perf_counter
 
 import numpy as np
@@ -49,20 +50,34 @@ class Runner:
         self.seconds = 0.0
         """Time spent inside LiteRT's own inference so far."""
 
+    def with_threads(self, threads: int) -> "Runner":
+        """The same network with so many threads."""
+        made = copy(self)
+        made._threads, made.seconds = threads, 0.0
+        return made
+
     def run(self, inputs: Array, constants: Mapping[int, Array] | None = None) -> list[Array]:
         """Outputs for `(n, ...)` inputs of the network's own dtype, `(n, ...)` each, under these constants."""
-        interpreter = self._interpreter(constants or {})
+        return self.opened(constants or {})(inputs)
+
+    def opened(self, constants: Mapping[int, Array]) -> Callable[[Array], list[Array]]:
+        """The network under these constants, to be run more than once; see `run`."""
+        interpreter = self._interpreter(constants)
         index = interpreter.get_input_details()[0]["index"]
         outputs = [detail["index"] for detail in interpreter.get_output_details()]
-        collected: list[list[Array]] = [[] for _ in outputs]
-        for chunk in _chunks(inputs, self.batch):
-            interpreter.set_tensor(index, chunk)
-            started = perf_counter()
-            interpreter.invoke()
-            self.seconds += perf_counter() - started
-            for values, output in zip(collected, outputs, strict=True):
-                values.append(interpreter.get_tensor(output))
-        return [np.concatenate(values)[: len(inputs)] for values in collected]
+
+        def run(inputs: Array) -> list[Array]:
+            collected: list[list[Array]] = [[] for _ in outputs]
+            for chunk in _chunks(inputs, self.batch):
+                interpreter.set_tensor(index, chunk)
+                started = perf_counter()
+                interpreter.invoke()
+                self.seconds += perf_counter() - started
+                for values, output in zip(collected, outputs, strict=True):
+                    values.append(interpreter.get_tensor(output))
+            return [np.concatenate(values)[: len(inputs)] for values in collected]
+
+        return run
 
     def _interpreter(self, constants: Mapping[int, Array]) -> Interpreter:
         content: bytes | bytearray = self._content

@@ -1,12 +1,12 @@
 """The loop: ask, read what is cheap, run what may be worth it, tell, and keep every trial."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
 from math import inf
 from threading import Event
-from time import monotonic, perf_counter
+from time import monotonic
 from typing import Literal
 
 from optuna.trial import FrozenTrial
@@ -14,15 +14,18 @@ from optuna.trial import FrozenTrial
 from bqsearch import registry
 from bqsearch.measure import Direction, Measurements
 from bqsearch.plan import Plan
+from bqsearch.search.evaluate import Evaluator, Spent
+from bqsearch.search.pool import Answer, Crew, Pool, opened
 from bqsearch.search.prepare import Problem
-from bqsearch.search.record import ERROR, Record, record_of
+from bqsearch.search.race import Rival
+from bqsearch.search.record import Record, record_of
+from bqsearch.search.scores import Scores
 from bqsearch.search.space import Space, flash_budget
 from bqsearch.search.spec import StudySpec
 from bqsearch.search.store import TrialStore
-from bqsearch.search.strategy import OptunaStrategy, Strategy
+from bqsearch.search.strategy import OptunaStrategy, Pace, Strategy
 
-_TOLERANCE = 1e-9  # of a percentage point: a drop of exactly the limit is allowed
-
+ALONE = Crew()
 Stopped = Literal["trials", "complete", "timeout", "interrupted"]
 OnTrial = Callable[[int, Record], None]
 
@@ -37,7 +40,7 @@ class Searched:
         trials: How many there were to be.
         stopped: Why it ended.
         seconds: Of this session's loop.
-        litert_seconds: Of them, inside LiteRT's inference.
+        spent: What its candidates took, of all workers.
     """
 
     baseline: Measurements
@@ -45,70 +48,7 @@ class Searched:
     trials: int
     stopped: Stopped
     seconds: float
-    litert_seconds: float
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Evaluator:
-    """Scores plans; what was scored before, or breaks a hard limit, is not run.
-
-    Attributes:
-        problem: What is searched.
-        baseline: The uncompressed network, scored.
-        lane: Runs one candidate at a time, beside the search's own work.
-        known: Records to come or there, by plan hash.
-    """
-
-    problem: Problem
-    baseline: Measurements
-    lane: Executor
-    known: dict[str, Future[Record]]
-
-    def submit(self, plan: Plan) -> Future[Record]:
-        """A plan's record, as soon as it is there. The static figures are read at once."""
-        if plan.hash not in self.known:
-            self.known[plan.hash] = self._begin(plan)
-        return self.known[plan.hash]
-
-    def _begin(self, plan: Plan) -> Future[Record]:
-        measured = self.problem.measure(plan)
-        limits = {
-            "flash": float(measured.flash.total - self.problem.max_flash),
-            "ram": float(measured.ram.total - self.problem.max_ram),
-        }
-        record = Record(
-            plan=plan,
-            values=None,
-            constraints=limits,
-            metrics=static_metrics(measured),
-            drop_bound=None,
-            seconds=0.0,
-        )
-        static = {o.name: float(o.read(measured)) for o in self.problem.objectives if o.needs == "static"}
-        if any(excess > 0 for excess in limits.values()):
-            return done(record)
-        assert measured.model.constants is not None  # decoded here, so that the lane is left to LiteRT
-        return self.lane.submit(self._run, record, measured, static)
-
-    def _run(self, record: Record, measured: Measurements, static: Mapping[str, float]) -> Record:
-        started, quality = perf_counter(), self.problem.quality
-        values = {o.name: float(o.read(measured)) for o in self.problem.objectives if o.needs == "data"}
-        scores, before = (quality.scores(m.scorer, m.outputs) for m in (measured, self.baseline))
-        searched = {quality.name: float(scores.mean()), **values}
-        drop = 100 * float((before - scores).mean())
-        error = max(0.0, 1 - measured.fidelity)
-        return replace(
-            record,
-            values=tuple({**static, **values}[o.name] for o in self.problem.objectives),
-            constraints={**record.constraints, "drop": drop - self.problem.spec.max_drop - _TOLERANCE},
-            metrics={
-                **{f"{name}_search": value for name, value in searched.items()},
-                ERROR: error,
-                **record.metrics,
-            },
-            drop_bound=100 * quality.drop_bound(before - scores),
-            seconds=perf_counter() - started,
-        )
+    spent: Spent
 
 
 def all_trials(spec: StudySpec, records: Sequence[Record]) -> int:
@@ -122,17 +62,30 @@ def all_trials(spec: StudySpec, records: Sequence[Record]) -> int:
     return sampled[spec.trials - 1] + 1 + spec.polish
 
 
-def search(problem: Problem, store: TrialStore, on_trial: OnTrial, stop: Event) -> Searched:
+def search(
+    problem: Problem,
+    store: TrialStore,
+    on_trial: OnTrial,
+    stop: Event,
+    crew: Crew = ALONE,
+    scores: Scores | None = None,
+) -> Searched:
     """Run trials until there are as many as the spec says, its time is over, or `stop` is set.
 
-    While one candidate runs, the one before is written and the next one proposed, so that the search waits for LiteRT
-    and not LiteRT for the search.
+    While candidates run, those before are written and the next ones proposed, so that the search waits for workers
+    and not workers for the search. Records come in the order in which their plans were asked for: with as many workers
+    the same seed gives the same trials, whoever runs them.
 
     Args:
         problem: What is searched.
         store: Gets every finished trial, and has those of earlier sessions.
         on_trial: Called with number and record once a trial is stored; earlier sessions' trials come first.
         stop: Begin no further trial.
+        crew: Who runs candidates.
+        scores: Of candidates that were run before.
+
+    Raises:
+        PoolError: Workers cannot be had, or die again and again.
     """
     baseline = problem.measure(problem.bank.baseline)
     problem.quality.scores(baseline.scorer, baseline.outputs)  # run before the clock starts
@@ -140,27 +93,29 @@ def search(problem: Problem, store: TrialStore, on_trial: OnTrial, stop: Event) 
     records = [record_of(trial) for trial in finished]
     for number, record in enumerate(records):
         on_trial(number, record)
-    strategy, trials = _strategy(problem, finished), all_trials(problem.spec, records)
-    started, litert = monotonic(), problem.scorer.engine.seconds
-    end = inf if problem.spec.timeout is None else started + problem.spec.timeout
+    trials = all_trials(problem.spec, records)
+    evaluator = Evaluator(problem=problem, scores=scores)
+    with opened(evaluator, crew) as pool:
+        strategy, spent = _strategy(problem, finished, pool.workers), Spent()
+        started = monotonic()
+        end = inf if problem.spec.timeout is None else started + problem.spec.timeout
 
-    def over() -> bool:
-        return stop.is_set() or monotonic() >= end
+        def over() -> bool:
+            return stop.is_set() or monotonic() >= end
 
-    with ThreadPoolExecutor(max_workers=1) as lane:
-        known = {record.plan.hash: done(record) for record in records}
-        evaluator = Evaluator(problem=problem, baseline=baseline, lane=lane, known=known)
-        for record in _trials(trials - len(records), strategy, evaluator, over):
+        for record, took in _Asked(evaluator, strategy, pool, over).answers(records, trials - len(records)):
             store.add(strategy.tell(record))
             records.append(record)
+            spent += took
             on_trial(len(records) - 1, record)
+        seconds = monotonic() - started
     return Searched(
         baseline=baseline,
         records=tuple(records),
         trials=trials,
         stopped=_reason(trials - len(records), stop, over),
-        seconds=monotonic() - started,
-        litert_seconds=problem.scorer.engine.seconds - litert,
+        seconds=seconds,
+        spent=spent,
     )
 
 
@@ -171,7 +126,7 @@ def _reason(left: int, stop: Event, over: Callable[[], bool]) -> Stopped:
     return "interrupted" if stop.is_set() else "timeout" if over() else "complete"
 
 
-def _strategy(problem: Problem, finished: Sequence[FrozenTrial]) -> Strategy:
+def _strategy(problem: Problem, finished: Sequence[FrozenTrial], workers: int) -> Strategy:
     """The one that the spec names, gone on with from these trials."""
     spec = problem.spec
     if spec.sampler in registry.names("strategy"):
@@ -192,42 +147,79 @@ def _strategy(problem: Problem, finished: Sequence[FrozenTrial]) -> Strategy:
         trials=spec.trials,
         max_drop=spec.max_drop,
         finished=finished,
+        pace=Pace.of(workers),
     )
 
 
-def _trials(most: int, strategy: Strategy, evaluator: Evaluator, over: Callable[[], bool]) -> Iterator[Record]:
-    """Records in the order of their trials, `most` of them, until the strategy has no more or it is `over`."""
-    running: deque[Future[Record]] = deque()
-    while True:
-        while len(running) < strategy.lag and most > 0 and not over():
-            plan = strategy.ask(over)
-            if plan is None:
-                break
-            running.append(evaluator.submit(plan))
-            most -= 1
-        if not running:
-            return
-        yield running.popleft().result()
+class _Asked:
+    """Plans that were asked for, and what becomes of them.
+
+    Args:
+        evaluator: Knows what candidates are up against.
+        strategy: Proposes.
+        pool: Runs candidates.
+        over: Whether to begin no further one.
+    """
+
+    def __init__(self, evaluator: Evaluator, strategy: Strategy, pool: Pool, over: Callable[[], bool]) -> None:
+        self._evaluator, self._strategy, self._pool, self._over = evaluator, strategy, pool, over
+        self._known: dict[str, Future[Answer]] = {}
+        self._rivals: list[tuple[int, Rival]] = []  # each with the number of its trial
+        self._looked = 0
+
+    def answers(self, records: Sequence[Record], most: int) -> Iterator[Answer]:
+        """In the order of their trials, `most` of them, until the strategy has no more or it is over.
+
+        Args:
+            records: Of all trials before, which grow by each answer.
+            most: Of further trials.
+        """
+        self._known |= {record.plan.hash: done(record) for record in records}
+        running: deque[tuple[Future[Answer], bool]] = deque()  # and whether it was asked for first
+        while True:
+            while len(running) < self._strategy.lag and most > 0 and not self._over():
+                plan = self._strategy.ask(self._over)
+                if plan is None:
+                    break
+                running.append(self._submitted(plan, records, len(records) + len(running)))
+                most -= 1
+            if not running:
+                return
+            answer, first = running.popleft()
+            record, took = answer.result()
+            yield record, took if first else Spent()
+
+    def _submitted(self, plan: Plan, records: Sequence[Record], number: int) -> tuple[Future[Answer], bool]:
+        """What was asked for before is not run again."""
+        if plan.hash in self._known:
+            return self._known[plan.hash], False
+        rivals = self._up_against(records, number - self._strategy.lag + 1)
+        self._known[plan.hash] = self._pool.submit(plan, rivals)
+        return self._known[plan.hash], True
+
+    def _up_against(self, records: Sequence[Record], count: int) -> list[Rival]:
+        """Of the first `count` trials: all that are surely known when one is asked for, whenever others end."""
+        for number in range(self._looked, min(count, len(records))):
+            rival = self._evaluator.rival(records[number])
+            if rival is not None and not any(_beats(other, rival) for _, other in self._rivals):
+                self._rivals = [(n, other) for n, other in self._rivals if not _beats(rival, other)]
+                self._rivals.append((number, rival))
+            self._looked = number + 1
+        return [rival for number, rival in self._rivals if number < count]
 
 
-def done(record: Record) -> Future[Record]:
-    """A record that is there already."""
-    future: Future[Record] = Future()
-    future.set_result(record)
+def _beats(one: Rival, other: Rival) -> bool:
+    """Whether whatever the other one rules out, this one does too."""
+    return one.drop <= other.drop and all(a <= b for a, b in zip(one.costs, other.costs, strict=True))
+
+
+def done(record: Record) -> Future[Answer]:
+    """A record that is there already, and took nothing."""
+    future: Future[Answer] = Future()
+    future.set_result((record, Spent()))
     return future
 
 
 def directions(problem: Problem) -> Sequence[Direction]:
     """Of the objectives."""
     return [objective.direction for objective in problem.objectives]
-
-
-def static_metrics(measured: Measurements) -> dict[str, float]:
-    """The figures that take no data."""
-    return {
-        "flash_bytes": measured.flash.total,
-        "ram_bytes": measured.ram.total,
-        "latency_ms": measured.latency * 1e3,
-        "energy_mj": measured.energy * 1e3,
-        "weight_bytes": measured.weight_bytes,
-    }

@@ -37,13 +37,13 @@ class Estimate:
 
 
 def estimates(records: Sequence[Record], max_drop: float) -> Mapping[int, Estimate]:
-    """Of each trial that was run, by its number.
+    """Of each trial that was run to its end, by its number.
 
     Args:
         records: All trials.
         max_drop: Allowed drop, percentage points.
     """
-    run = {n: record for n, record in enumerate(records) if record.values is not None}
+    run = {n: record for n, record in enumerate(records) if record.values is not None and not record.given_up}
     if not run:
         return {}
     sigmas = NormalDist().inv_cdf(CONFIDENCE)
@@ -53,10 +53,16 @@ def estimates(records: Sequence[Record], max_drop: float) -> Mapping[int, Estima
         outputs=np.array([record.metrics[ERROR] for record in run.values()]),
         drops=drops,
         errors=np.maximum(bounds - drops, 0) / sigmas,
-        reach=2 * max_drop + 1,
+        reach=reach(max_drop),
     )
     told = zip(run, np.round(expected, _DIGITS).tolist(), (sigmas * errors).tolist(), strict=True)
     return {n: Estimate(drop=drop, bound=drop + margin) for n, drop, margin in told}
+
+
+def reach(max_drop: float) -> float:
+    """Percentage points up to which drops tell how far trials scatter; beyond, networks break down each in its own
+    way."""
+    return 2 * max_drop + 1
 
 
 def expected_drops(outputs: Floats, drops: Floats, errors: Floats, reach: float) -> tuple[Floats, Floats]:

@@ -14,7 +14,8 @@ from bqsearch.errors import ModelError
 from bqsearch.measure import Measurements, Scorer
 from bqsearch.packing.entropy import shannon_bytes
 from bqsearch.runtime import int8
-from bqsearch.search.driver import Searched, directions, static_metrics
+from bqsearch.search.driver import Searched, directions
+from bqsearch.search.evaluate import static_metrics
 from bqsearch.search.expected import Estimate, estimates
 from bqsearch.search.folder import RunFolder, write_json
 from bqsearch.search.pareto import undominated
@@ -444,7 +445,9 @@ def _settings(problem: Problem, searched: Searched) -> dict[str, Any]:
         "timeout": spec.timeout,
         "stopped": searched.stopped,
         "seconds": round(searched.seconds, 3),
-        "litert_seconds": round(searched.litert_seconds, 3),
+        "litert_seconds": round(searched.spent.seconds, 3),
+        "inputs_run": searched.spent.inputs,
+        "inputs_spared": searched.spent.spared,
     }
 
 

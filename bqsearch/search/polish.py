@@ -44,10 +44,15 @@ def next_to_polish(
     return _farthest(records, left, asked)
 
 
+def reach(max_drop: float) -> float:
+    """Percentage points that a candidate may have lost to be tried again."""
+    return REACH * max_drop + 1
+
+
 def _candidates(records: Sequence[Record], directions: Sequence[Direction], max_drop: float) -> list[int]:
     """Plans on the front of what was searched (all, where there is none) that lost what is within reach, by flash."""
     run = [n for n, record in enumerate(records) if record.values is not None and not record.plan.successive]
-    near = [n for n in run if records[n].constraints["drop"] <= (REACH - 1) * max_drop + 1 and _fits(records[n])]
+    near = [n for n in run if records[n].constraints["drop"] + max_drop <= reach(max_drop) and _fits(records[n])]
     if not near:
         return []
     values = np.array([records[n].values for n in near])

@@ -44,6 +44,7 @@ from bqsearch.zoo.base import ZooModel
 MICRO = "tflm"  # the runtime that has signed kernels only
 RUNTIME_NAMES = {MICRO: Micro.name, "bqsearch": Streamed.name, ROW_STATIONARY: LiteRt.name}
 THRIFT = 0.25  # of the weights may be decoded again for less RAM, where that is an objective
+BATCHES = 8  # of a split at least, so that a candidate may be given up before it is seen whole
 SENSITIVITY_INPUTS = 64  # enough to rank layers, few enough to run every layer's probe
 
 OnStage = Callable[[str], None]
@@ -440,7 +441,8 @@ def make_scorer(
 
 def _runner(graph: Graph, bank: OptionBank, count: int) -> Runner:
     variable = [t for e in bank.layers for t in (e.layer.weights, e.layer.bias) if t is not None]
-    return Runner(graph, tuple(variable), fitting_batch(graph, count), fitting_threads(graph, count))
+    batch = fitting_batch(graph, -(-count // BATCHES))
+    return Runner(graph, tuple(variable), batch, fitting_threads(graph, count))
 
 
 def training_data(zoo: ZooModel, data: str | None) -> Dataset:

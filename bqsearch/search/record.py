@@ -9,6 +9,8 @@ from optuna.trial import FrozenTrial
 from bqsearch.errors import PlanError, StorageError
 from bqsearch.plan import Plan
 
+INPUTS = "inputs_search"  # the metric that says how many inputs its figures are of
+UNSEEN = "unseen"  # the constraint of a candidate that was given up: rows of the search split that it was not run on
 ERROR = "error_search"  # the metric that says how far the outputs are from the uncompressed network's
 
 
@@ -19,10 +21,12 @@ class Record:
     Attributes:
         plan: What was tried.
         values: Of the objectives, in the study's order; None if the plan broke a hard limit and was not run.
-        constraints: By how much each limit is exceeded, in its unit; 0 or less is kept.
+        constraints: By how much each limit is exceeded, in its unit; 0 or less is kept. One that was given up before
+            all of the search split was seen exceeds `unseen`; its figures are those of what was seen.
         metrics: `flash_bytes, ram_bytes, latency_ms, energy_mj, weight_bytes` and, if it was run, what was read on the
-            search split: `accuracy_search` or `fidelity_search`, those of other objectives that run the network, and
-            `error_search`, the outputs' squared error as a share of their variance, 0 or more.
+            search split: `inputs_search`, of how many inputs; `accuracy_search` or `fidelity_search`, those of other
+            objectives that run the network, and `error_search`, the outputs' squared error as a share of their
+            variance, 0 or more.
         drop_bound: One-sided upper 95 % bound of the drop on the search split, percentage points of the quality; None
             if it was not run.
         seconds: That the trial took.
@@ -34,6 +38,11 @@ class Record:
     metrics: Mapping[str, float]
     drop_bound: float | None
     seconds: float
+
+    @property
+    def given_up(self) -> bool:
+        """Whether it was not seen whole, since it could not be worth anything any more."""
+        return UNSEEN in self.constraints
 
     @property
     def feasible(self) -> bool:

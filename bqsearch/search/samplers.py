@@ -1,8 +1,9 @@
 """Samplers by name: each a function of a seed and the space, so that any trial's proposal can be made again."""
 
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, final
 
 import numpy as np
@@ -15,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from bqsearch.search.record import ERROR
 from bqsearch.search.space import Space
+from bqsearch.threads import one_thread
 from bqsearch.types import Floats, Ints
 
 POPULATION = 40
@@ -27,23 +29,29 @@ def rd(seed: int, space: Space) -> BaseSampler:
 
 def nsga2(seed: int, space: Space) -> BaseSampler:
     """Deb et al.'s NSGA-II: evolves what has been found; its proposals cost little."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        sampler = _UncachedParents(population_size=POPULATION, mutation=PolynomialMutation(), seed=seed)
-    return FixedSpace(sampler, space)
+
+    def make(seed: int) -> BaseSampler:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            return _UncachedParents(population_size=POPULATION, mutation=PolynomialMutation(), seed=seed)
+
+    return FixedSpace(make, seed, space)
 
 
 def tpe(seed: int, space: Space) -> BaseSampler:
     """Multivariate tree-structured Parzen estimator: learns from few trials, but proposes slowly over many layers."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        sampler = TPESampler(seed=seed, n_startup_trials=0, multivariate=True)
-    return FixedSpace(sampler, space)
+
+    def make(seed: int) -> BaseSampler:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            return TPESampler(seed=seed, n_startup_trials=0, multivariate=True)
+
+    return FixedSpace(make, seed, space)
 
 
 def random(seed: int, space: Space) -> BaseSampler:
     """Uniform over the ladders: what any other sampler should beat."""
-    return FixedSpace(RandomSampler(seed=seed), space)
+    return FixedSpace(lambda seed: RandomSampler(seed=seed), seed, space)
 
 
 @final
@@ -61,15 +69,19 @@ class _UncachedParents(NSGAIISampler):
 
 @final
 class FixedSpace(BaseSampler):
-    """A sampler of Optuna's that is told the space, where it would compare the spaces of all trials at each proposal.
+    """Optuna's samplers, which are told the space where they would compare those of all trials at each proposal.
+
+    One is made anew for each trial, so that a proposal depends on seed, number and trials before alone.
 
     Args:
-        sampler: Who proposes.
+        make: A sampler of a seed.
+        seed: The run's.
         space: Of every trial.
     """
 
-    def __init__(self, sampler: BaseSampler, space: Space) -> None:
-        self._sampler = sampler
+    def __init__(self, make: Callable[[int], BaseSampler], seed: int, space: Space) -> None:
+        self._make, self._seed = make, seed
+        self._sampler = make(seed)
         self._relative = {name: d for name, d in space.distributions.items() if not d.single()}
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -90,7 +102,8 @@ class FixedSpace(BaseSampler):
         return self._sampler.sample_independent(study, trial, param_name, param_distribution)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """As the sampler does."""
+        """As a new sampler does."""
+        self._sampler = self._make(int(np.random.SeedSequence([self._seed, trial.number]).generate_state(1)[0]))
         self._sampler.before_trial(study, trial)
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
@@ -110,22 +123,25 @@ class RateDistortionSampler(BaseSampler):
     is the best plan of that size if those weights were true, and one that was not tried before.
 
     Args:
-        seed: Of the draws.
+        seed: Of the draws, which depend on the trial's number besides.
         space: With the bank's predictions.
     """
 
     around = (0.75, 1.5)  # of the smallest feasible size in that RAM
     share = 0.8  # of the proposals that go around it; the rest spread over the whole front
     tight = 0.25  # share of the proposals that keep to less RAM than the board has
+    rooms = 8  # such sizes of RAM
     spread = 0.5  # standard deviation of the layers' weights before anything is known
     noise = 0.1  # of the errors that are measured, relative: what a sum over layers leaves out
     memory = 256  # trials, those of the nearest sizes
+    near = 0.125  # of an octave: sizes of which the same is believed
     least = 0.05  # weight
     tries = 8  # for a plan that is new
 
     def __init__(self, seed: int, space: Space) -> None:
-        self._rng = np.random.default_rng(seed)
-        self._space = space
+        self._seed, self._space = seed, space
+        self._seen = _Seen(space)
+        self._beliefs: dict[float, _Belief] = {}
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """The whole space."""
@@ -136,22 +152,21 @@ class RateDistortionSampler(BaseSampler):
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """A rung for each layer, and a share of the weights."""
-        del trial, search_space
-        states = (TrialState.COMPLETE, TrialState.PRUNED)
-        trials = study.get_trials(deepcopy=False, states=states)
-        known = {tuple(found.params.values()) for found in trials}
-        complete = [found for found in trials if found.state == TrialState.COMPLETE]
-        space, rng = self._space, self._rng
-        room = float(rng.choice(space.rooms)) if rng.random() < self.tight else np.inf
-        size = self._size(complete, room)
-        believed = self._believed(complete, size)
+        del search_space
+        if self._seen.look(study):
+            self._beliefs.clear()
+        space, rng = self._space, np.random.default_rng([self._seed, trial.number])
+        room = float(rng.choice(space.tighter(self.rooms) or [np.inf])) if rng.random() < self.tight else np.inf
+        size = self._size(rng, room)
+        with one_thread():
+            believed = self._believed(size)
         for _ in range(self.tries):
             weights = np.maximum(believed.drawn(rng), self.least)
             share = int(rng.integers(space.shares)) if space.shares > 1 else 0
-            proposed = space.rungs(space.cheapest_within(size, weights, room), share)
-            if tuple(proposed.values()) not in known:
+            proposed = space.rungs(space.within(size, weights, room), share)
+            if not self._seen.knows(proposed):
                 return proposed
-        return self._beside(proposed, known)
+        return self._beside(rng, proposed)
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -160,56 +175,119 @@ class RateDistortionSampler(BaseSampler):
         del study, trial, param_distribution
         raise LookupError(f"{param_name!r} is not a layer of the space")
 
-    def _size(self, trials: Sequence[FrozenTrial], room: float) -> float:
+    def _size(self, rng: np.random.Generator, room: float) -> float:
         """What a plan may take, as the space counts bytes."""
-        space, rng = self._space, self._rng
-        finest, coarsest = (float(space.sizes(space.cheapest(price, room=room))) for price in space.prices)
-        low, largest = space.budget.within(coarsest, finest)
+        space = self._space
+        low, largest = space.budget.within(*space.extent(room))
         high = largest
         if space.budget.frugal:
-            feasible = [found for found in trials if _keeps(found.user_attrs["record"], room)]
-            smallest = float(space.sizes(self._rungs(feasible)).min()) if feasible else largest
+            smallest = min(self._seen.smallest(room), largest)
             low, high = np.array(self.around) * smallest if rng.random() < self.share else (smallest, largest)
         return float(np.exp(rng.uniform(np.log(low), np.log(max(low, min(high, largest))))))
 
-    def _believed(self, trials: Sequence[FrozenTrial], size: float) -> "_Belief":
+    def _believed(self, size: float) -> "_Belief":
         """The layers' weights as trials of about that size show them."""
-        count = len(self._space.ladders)
-        if not trials:
-            return _Belief.before(count, self.spread)
-        rungs = self._rungs(trials)
-        errors = np.array([found.user_attrs["record"]["metrics"][ERROR] for found in trials])
-        apart = np.abs(np.log(self._space.sizes(rungs) / size))
+        size = float(np.exp2(np.round(np.log2(size) / self.near) * self.near))
+        if size not in self._beliefs:
+            self._beliefs[size] = self._belief(size)
+        return self._beliefs[size]
+
+    def _belief(self, size: float) -> "_Belief":
+        rungs, sizes, errors = self._seen.told
+        apart = np.abs(np.log(sizes / size))
         nearest = np.argsort(apart, kind="stable")[: self.memory]
-        distortions = self._space.distortions(rungs[nearest])
-        told = errors[nearest]
+        distortions, told = self._space.distortions(rungs[nearest]), errors[nearest]
         usable = (told > 0) & (distortions.sum(axis=1) > 0)
         if not usable.any():
-            return _Belief.before(count, self.spread)
+            return _Belief.before(len(self._space.ladders), self.spread)
         distortions, told = distortions[usable], told[usable]
         scale = float(np.median(told / distortions.sum(axis=1)))
-        features = scale * distortions / told[:, None]
         doubt = self.noise * (1 + apart[nearest][usable] / np.log(2))  # doubles at twice the size
-        first = _Belief.after(features / doubt[:, None], 1 / doubt, self.spread)
-        off = float(np.sqrt(np.mean(((features @ first.mean - 1) / doubt) ** 2)))
-        doubt *= max(1.0, off)  # where no weights explain what was measured, it says less
-        return _Belief.after(features / doubt[:, None], 1 / doubt, self.spread)
+        features, targets = scale * distortions / (told * doubt)[:, None], 1 / doubt
+        first = _Belief.after(features, targets, self.spread)
+        off = float(np.sqrt(np.mean((features @ first.mean - targets) ** 2)))
+        if off <= 1:
+            return first
+        return _Belief.after(features / off, targets / off, self.spread)  # no weights explain it: it says less
 
-    def _beside(self, rungs: Mapping[str, int], known: Collection[tuple[int, ...]]) -> dict[str, int]:
+    def _beside(self, rng: np.random.Generator, rungs: Mapping[str, int]) -> dict[str, int]:
         """A plan that differs in a rung of one layer; the same if none of those tried is new."""
         names = [ladder.layer for ladder in self._space.ladders]
         for _ in range(self.tries):
-            name = names[int(self._rng.integers(len(names)))]
+            name = names[int(rng.integers(len(names)))]
             distribution = self._space.distributions[name]
             assert isinstance(distribution, IntDistribution)
-            moved = {**rungs, name: int(self._rng.integers(distribution.low, distribution.high + 1))}
-            if tuple(moved.values()) not in known:
+            moved = {**rungs, name: int(rng.integers(distribution.low, distribution.high + 1))}
+            if not self._seen.knows(moved):
                 return moved
         return dict(rungs)
 
-    def _rungs(self, trials: Sequence[FrozenTrial]) -> Ints:
-        """`(trials, layers)`."""
-        return np.array([[found.params[ladder.layer] for ladder in self._space.ladders] for found in trials])
+
+class _Seen:
+    """What the finished trials of a study say, each read once.
+
+    Args:
+        space: Of the trials.
+    """
+
+    def __init__(self, space: Space) -> None:
+        self._space = space
+        self._waiting: list[int] = []  # numbers that had not ended
+        self._looked = 0  # at so many trials
+        self._plans: set[bytes] = set()
+        self._rows: list[Ints] = []
+        self._figures: list[tuple[float, float, float]] = []  # bytes, error of the outputs, RAM that it keeps to
+
+    def look(self, study: Study) -> bool:
+        """Read what has ended since; whether there was anything."""
+        trials = study.get_trials(deepcopy=False)
+        numbers = [*self._waiting, *range(self._looked, len(trials))]
+        self._waiting = [number for number in numbers if not trials[number].state.is_finished()]
+        self._looked = len(trials)
+        new = [trials[number] for number in numbers if trials[number].state.is_finished()]
+        for trial in new:
+            self._plans.add(_key(trial.params))
+            if trial.state == TrialState.COMPLETE:
+                self._add(trial)
+        if new:
+            self.__dict__.pop("told", None)
+            self.__dict__.pop("_kept", None)
+        return bool(new)
+
+    def _add(self, trial: FrozenTrial) -> None:
+        rungs = np.array([trial.params[ladder.layer] for ladder in self._space.ladders])
+        record = trial.user_attrs["record"]
+        kept = all(excess <= 0 for excess in record["constraints"].values())
+        ram = float(record["metrics"]["ram_bytes"]) if kept else np.inf
+        self._rows.append(rungs)
+        self._figures.append((float(self._space.sizes(rungs)), float(record["metrics"][ERROR]), ram))
+
+    def knows(self, rungs: Mapping[str, int]) -> bool:
+        """Whether a plan was tried."""
+        return _key(rungs) in self._plans
+
+    @cached_property
+    def told(self) -> tuple[Ints, Floats, Floats]:
+        """Of those that were run: `(n, layers)` rungs, `(n,)` bytes and `(n,)` errors of the outputs."""
+        rungs = np.array(self._rows, np.int64).reshape(-1, len(self._space.ladders))
+        figures = np.array(self._figures, np.float64).reshape(-1, 3)
+        return rungs, figures[:, 0], figures[:, 1]
+
+    def smallest(self, room: float) -> float:
+        """Bytes of the smallest plan that kept every limit in this RAM; infinite where none did."""
+        sizes, ram = self._kept
+        return float(sizes[ram <= room].min(initial=np.inf))
+
+    @cached_property
+    def _kept(self) -> tuple[Floats, Floats]:
+        """Bytes and RAM of those that kept every limit."""
+        kept = [(size, ram) for size, _, ram in self._figures if ram < np.inf]
+        sizes, ram = np.array(kept, np.float64).reshape(-1, 2).T
+        return sizes, ram
+
+
+def _key(rungs: Mapping[str, int]) -> bytes:
+    return np.fromiter(rungs.values(), np.int32, len(rungs)).tobytes()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -232,16 +310,17 @@ class _Belief:
     @classmethod
     def after(cls, features: Floats, targets: Floats, spread: float) -> "_Belief":
         """After `(n, layers)` features times the weights were seen to be `(n,)` targets, each with an error of 1."""
-        prior = np.eye(features.shape[1]) / spread**2
-        precision = features.T @ features + prior
-        mean = np.linalg.solve(precision, features.T @ targets + prior @ np.ones(features.shape[1]))
-        return cls(mean=np.asarray(mean, np.float64), root=np.asarray(np.linalg.cholesky(precision).T, np.float64))
+        from scipy.linalg import cho_solve, cholesky  # type: ignore[import-untyped]
+
+        prior = np.full(features.shape[1], spread**-2)
+        precision = features.T @ features + np.diag(prior)
+        root = cholesky(precision, check_finite=False)
+        mean = cho_solve((root, False), features.T @ targets + prior, check_finite=False)
+        return cls(mean=np.asarray(mean, np.float64), root=np.asarray(root, np.float64))
 
     def drawn(self, rng: np.random.Generator) -> Floats:
         """`(layers,)` weights."""
-        return np.asarray(self.mean + np.linalg.solve(self.root, rng.standard_normal(len(self.mean))), np.float64)
+        from scipy.linalg import solve_triangular
 
-
-def _keeps(record: Mapping[str, Any], room: float) -> bool:
-    """Whether a stored record keeps every limit, in this RAM."""
-    return record["metrics"]["ram_bytes"] <= room and all(excess <= 0 for excess in record["constraints"].values())
+        apart = solve_triangular(self.root, rng.standard_normal(len(self.mean)), check_finite=False)
+        return np.asarray(self.mean + apart, np.float64)

@@ -1,7 +1,7 @@
 """The search space: for each layer a ladder of choices worth having, as one integer parameter; and hulls along them."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
 from typing import ClassVar
@@ -15,14 +15,13 @@ from bqsearch.compress import compress
 from bqsearch.hardware.cost import CostModel
 from bqsearch.hardware.footprint import Footprint
 from bqsearch.plan import Choice, Plan
+from bqsearch.search.hulls import Hulls
 from bqsearch.search.placement import Placer, placer
 from bqsearch.search.spec import ALONE
 from bqsearch.types import Bools, Floats, Ints
 
 SHARE = "(share of the weights in RAM)"  # stands among the layers' names where it is searched
-_HALVINGS = 14  # of the range of prices, in the search for a size: finer than two neighboring plans
 _ROOMS = 4  # sizes of RAM that a sweep keeps to, besides all of it
-_STEPS = 400  # prices between the finest and the coarsest plan from which a sweep picks
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -94,6 +93,7 @@ class Space:
     mixes: tuple[Mix, ...]
     placer: Placer | None = None
     budget: Budget = Budget()
+    _known: dict[float, Hulls] = field(default_factory=dict, init=False, repr=False)  # by RAM
 
     @classmethod
     def of(
@@ -147,33 +147,28 @@ class Space:
         """What the bank predicts of each layer under `(..., layers)` rung indices, `(..., layers)`."""
         return np.asarray(self._distortion[np.arange(len(self.ladders)), indices], np.float64)
 
-    def cheapest(self, price: float, weights: Floats | None = None, room: float = np.inf) -> Ints:
-        """The rungs that minimize distortion + price * bytes, on the convex hull of what is predicted; `(layers,)`.
-
-        By Everett (Operations Research 11, 1963) no plan of as few bytes is predicted to distort less.
+    def within(self, nbytes: float, weights: Floats | None = None, room: float = np.inf) -> Ints:
+        """The rungs of least predicted distortion that keep within so many bytes, `(layers,)`; else of fewest bytes.
 
         Args:
-            price: Distortion that a byte is worth.
+            nbytes: As `sizes` counts them.
             weights: `(layers,)` factors on the layers' distortions; None for 1.
             room: Bytes of RAM that each rung may need; at least `rooms[0]`.
         """
-        distortion = self._distortion if weights is None else self._distortion * weights[:, None]
-        costs = np.where(self._ram <= room, distortion + price * self._nbytes, np.inf)
-        least = np.stack([np.where(of, costs, np.inf).min(axis=1) for of in self._of_coding], axis=-1)
-        totals = np.array([least[:, codings].min(axis=1).sum() for codings in self._allowed])
-        mix = int(np.argmin(totals + price * np.array([mix.code for mix in self.mixes])))
-        return np.argmin(np.where(self._of_coding[self._allowed[mix]].any(axis=0), costs, np.inf), axis=1)
+        return self._hulls(room).within(nbytes, np.ones(len(self.ladders)) if weights is None else weights)
 
-    def cheapest_within(self, nbytes: float, weights: Floats, room: float = np.inf) -> Ints:
-        """The rungs on the hull whose bytes are the most that do not exceed `nbytes`, or the fewest there are."""
-        low, high = np.log(self.prices)
-        for _ in range(_HALVINGS):
-            middle = (low + high) / 2
-            if self.sizes(self.cheapest(float(np.exp(middle)), weights, room)) > nbytes:
-                low = middle
-            else:
-                high = middle
-        return self.cheapest(float(np.exp(high)), weights, room)
+    def extent(self, room: float = np.inf) -> tuple[float, float]:
+        """Bytes of the smallest plan and of the one that is predicted to distort least, in so much RAM."""
+        hulls = self._hulls(room)
+        return hulls.smallest, hulls.largest
+
+    def _hulls(self, room: float) -> Hulls:
+        if room not in self._known:
+            fits = self._ram <= room
+            allowed = [fits & self._of_coding[codings].any(axis=0) for codings in self._allowed]
+            codes = [mix.code for mix in self.mixes]
+            self._known[room] = Hulls.of(self._nbytes, self._distortion, allowed, codes)
+        return self._known[room]
 
     @cached_property
     def rooms(self) -> Ints:
@@ -182,44 +177,34 @@ class Space:
         levels = np.unique(np.concatenate([ladder.ram for ladder in self.ladders]))
         return np.append(least, levels[levels > least])
 
-    @cached_property
-    def prices(self) -> Floats:
-        """From one at which the finest rungs are the cheapest to one at which the coarsest are, with wide margins."""
-        slopes = np.concatenate([_slopes(ladder) for ladder in self.ladders])
-        slopes = slopes[slopes > 0]
-        if not len(slopes):
-            return np.array([1.0, 1.0])
-        code = max(mix.code for mix in self.mixes) - min(mix.code for mix in self.mixes)
-        span = sum(float(np.ptp(ladder.distortion)) for ladder in self.ladders) if code else 0.0
-        return np.array([slopes.min() / 100 / (1 + code), max(slopes.max() * 100, span)])
+    def tighter(self, count: int) -> list[float]:
+        """Up to so many of the `rooms` below the largest, spread evenly, ascending."""
+        steps = np.unique(np.linspace(0, len(self.rooms) - 1, count + 1).round().astype(int))[:-1]
+        return [float(room) for room in self.rooms[steps]]
 
     def sweep(self, count: int) -> list[dict[str, int]]:
-        """Up to `count` different points of Lagrangian sweeps: without regard to RAM, and in less and less of it.
+        """Up to `count` different points of sweeps along the hulls: without regard to RAM, and in less and less of it.
 
         Each goes at even ratios of bytes, finest first; where RAM is the same for all plans there is only the first.
         Shares of the weights in RAM take turns.
         """
         free = self._sweep_within(np.inf, count)
-        steps = np.unique(np.linspace(0, len(self.rooms) - 1, _ROOMS + 1).round().astype(int))[:-1][::-1]
         tight: list[dict[str, int]] = []
-        for room in self.rooms[steps]:
-            within = self._sweep_within(float(room), count // 2 // len(steps))
+        rooms = self.tighter(_ROOMS)[::-1]
+        for room in rooms:
+            within = self._sweep_within(room, count // 2 // len(rooms))
             tight += [point for point in within if point not in free and point not in tight]
         wide = self._sweep_within(np.inf, count - len(tight))
         return wide + [point for point in tight if point not in wide]
 
     def _sweep_within(self, room: float, count: int) -> list[dict[str, int]]:
-        plans = np.stack(
-            [self.cheapest(float(p), None, room) for p in np.geomspace(self.prices[0], self.prices[1], _STEPS)]
-        )
-        sizes = self.sizes(plans)
-        if np.isfinite(room) and sizes.min() > self.budget.most:
+        smallest, largest = self.extent(room)
+        if np.isfinite(room) and smallest > self.budget.most:
             return []
-        low, high = self.budget.within(float(sizes.min()), float(sizes.max()))
-        wanted = np.geomspace(high, low, count)
-        allowed = np.where(sizes <= high, sizes.astype(np.float64), np.inf)
-        picked = dict.fromkeys(int(np.argmin(np.abs(allowed - size))) for size in wanted)
-        return [self.rungs(plans[i], turn % self.shares) for turn, i in enumerate(picked)]
+        low, high = self.budget.within(smallest, largest)
+        plans = [self.within(float(size), None, room) for size in np.geomspace(high, low, count)]
+        picked = dict.fromkeys(tuple(plan.tolist()) for plan in plans)
+        return [self.rungs(np.array(plan), turn % self.shares) for turn, plan in enumerate(picked)]
 
     @cached_property
     def _codings(self) -> list[str]:
@@ -324,10 +309,3 @@ def _undominated(found: Sequence[tuple[Choice, int, float]]) -> list[tuple[Choic
         if not kept or candidate[2] < kept[-1][2]:
             kept.append(candidate)
     return kept
-
-
-def _slopes(ladder: Ladder) -> Floats:
-    """Distortion taken on for each byte saved, between neighboring rungs."""
-    order = np.argsort(ladder.nbytes, kind="stable")
-    saved, taken = np.diff(ladder.nbytes[order]), -np.diff(ladder.distortion[order])
-    return (taken[saved > 0] / saved[saved > 0]).astype(np.float64)

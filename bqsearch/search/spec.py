@@ -195,9 +195,13 @@ def read_study(name: str) -> dict[str, Any]:
     for key in settings:
         if key not in known:
             raise StudyError(f"the study {name}: {UnknownNameError('key', key, known)}")
+    return {"name": stem, **located(settings)}
+
+
+def located(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A file's settings with model and data where they are: where they say, or in the folders for studies."""
     named = {key: where for key, where in _FOLDERS.items() if isinstance(settings.get(key), str)}
-    found = {key: _found(settings[key], *where) for key, where in named.items()}
-    return {"name": stem, **settings, **found}
+    return {**settings, **{key: _found(settings[key], *where) for key, where in named.items()}}
 
 
 _FOLDERS = {"model": ("model", "BQSEARCH_MODELS"), "data": ("dataset", "BQSEARCH_DATA")}

@@ -1,11 +1,10 @@
 """Who proposes: an Optuna study behind ask and tell, warmed up by what the bank predicts."""
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Protocol
+from typing import Any, Protocol
 
-import numpy as np
 import optuna
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
@@ -17,19 +16,39 @@ from bqsearch.search.polish import next_to_polish
 from bqsearch.search.record import Record, record_of
 from bqsearch.search.space import Space
 
-SWEEP = 32  # points of the Lagrangian sweep that are tried before the sampler proposes
+SWEEP = 32  # points of the sweep along the hull that are tried before the sampler proposes
 _Rungs = dict[str, int]  # by layer
-LAG = 2  # trials that are asked for and not yet told of: one runs while the next is proposed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """What is known when a trial is proposed: a number of those before, whenever they end.
+
+    Attributes:
+        lag: Most trials that are asked for and not yet told of.
+        batch: So many are told of at a time, so that what follows from them is worked out once for as many proposals.
+    """
+
+    lag: int = 2  # one runs while the next is proposed
+    batch: int = 1
+
+    @classmethod
+    def of(cls, workers: int) -> "Pace":
+        """That keeps so many workers busy while some trials take twice as long as others."""
+        return cls() if workers == 1 else cls(lag=2 * workers, batch=max(1, workers // 4))
+
+    def told(self, number: int) -> int:
+        """Of how many trials, from the first on, is known when that one is proposed."""
+        return max(0, number - self.lag + 1) // self.batch * self.batch
 
 
 class Strategy(Protocol):
-    """Proposes plans and learns what came of them.
+    """Proposes plans and learns what came of them."""
 
-    Attributes:
-        lag: Most plans that may be asked for and not yet told of.
-    """
-
-    lag: ClassVar[int]
+    @property
+    def lag(self) -> int:
+        """Most plans that may be asked for and not yet told of."""
+        ...
 
     def ask(self, over: Callable[[], bool], /) -> Plan | None:
         """The next plan; None if there is none, or if it takes long to find and the search is `over` before."""
@@ -44,11 +63,11 @@ class Strategy(Protocol):
 class OptunaStrategy:
     """Optuna's samplers over a study in memory, and behind the sampler's trials those of polishing.
 
-    The sampler's trials are numbered by themselves. Its trial n is proposed from its trials 0 to n - `LAG`, by a
-    sampler made anew and seeded by the run's seed and n. So it depends on nothing else: not on where a run was stopped,
-    nor on what was polished in between because the run was to have fewer trials.
+    The sampler's trials are numbered by themselves. Its trial n is proposed from as many of its trials as the pace
+    says, seeded by the run's seed and n. So it depends on nothing else: not on where a run was stopped, nor on what
+    was polished in between because the run was to have fewer trials.
 
-    Polishing makes plans of before once more, from all that was told of until the plan asked for last.
+    Polishing makes plans of before once more, from all trials that the pace says.
 
     Attributes:
         space: What may be chosen.
@@ -58,9 +77,8 @@ class OptunaStrategy:
         trials: The sampler's; it proposes more only where nothing is left to polish.
         max_drop: Allowed drop, percentage points.
         finished: Trials of an earlier session, in order.
+        pace: What is known when a trial is proposed.
     """
-
-    lag: ClassVar[int] = LAG
 
     space: Space
     sampler: str
@@ -69,52 +87,87 @@ class OptunaStrategy:
     trials: int
     max_drop: float
     finished: Sequence[FrozenTrial] = ()
+    pace: Pace = Pace()
     _study: optuna.Study = field(init=False, repr=False)  # the sampler's trials, and no others
-    _sweep: list[dict[str, int]] = field(init=False, repr=False)
-    _next: Trial | None = field(init=False, repr=False, default=None)  # proposed, but not asked for yet
-    _open: deque[Trial | _Rungs] = field(init=False, repr=False, default_factory=deque)
-    _told: list[FrozenTrial] = field(init=False, repr=False, default_factory=list)
-    _polished: list[_Rungs] = field(init=False, repr=False, default_factory=list)  # whether told of or not
-    _reopened: Trial | None = field(init=False, repr=False, default=None)
+    _sweep: list[_Rungs] = field(init=False, repr=False)
+    _asked: deque[Trial | _Rungs] = field(init=False, repr=False, default_factory=deque)  # and not told of
+    _untold: deque[tuple[Trial, Record]] = field(init=False, repr=False, default_factory=deque)  # to the sampler
+    _ended: list[FrozenTrial] = field(init=False, repr=False)
+    _polished: list[_Rungs] = field(init=False, repr=False)  # whether told of or not
+    _sampled: int = field(init=False, repr=False)  # trials that the sampler has proposed
 
     def __post_init__(self) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._study = optuna.create_study(directions=list(self.directions))
+        sampler: BaseSampler = registry.load("sampler", self.sampler)(self.seed, self.space)
+        self._study = optuna.create_study(directions=list(self.directions), sampler=sampler)
         self._sweep = self.space.sweep(SWEEP)
-        self._polished += [trial.params for trial in self.finished if _is_polished(trial)]
-        self._told += self.finished[:-1]
+        self._ended = list(self.finished)
+        self._polished = [trial.params for trial in self.finished if _is_polished(trial)]
         sampled = [trial for trial in self.finished if not _is_polished(trial)]
-        self._study.add_trials(sampled[:-1])
-        if sampled:
-            self._study.add_trial(_waiting(sampled[-1]))
-            self._reopened = self._propose(len(sampled) - 1)
+        self._sampled = len(sampled)
+        known = self.pace.told(len(sampled))
+        self._study.add_trials(sampled[:known])
+        for trial in sampled[known:]:  # open when the next one was proposed
+            self._study.add_trial(_waiting(trial))
+            self._untold.append((self._study.ask(self.space.distributions), record_of(trial)))
+
+    @property
+    def lag(self) -> int:
+        """Most trials that are asked for and not yet told of."""
+        return self.pace.lag
 
     def ask(self, over: Callable[[], bool] | None = None, /) -> Plan:
         """The next point of the sweep, what the sampler proposes, or a plan to polish."""
         del over
-        if self._next is None:  # while the sampler's last trial is open, whatever is asked for now
-            number = len(self._study.get_trials(deepcopy=False))
-            if number < len(self._sweep):
-                self._study.enqueue_trial(self._sweep[number])
-            self._next = self._propose(number)
-        polished = self._to_polish() if self._next.number >= self.trials else None
-        self._close_reopened()
+        polished = self._to_polish() if self._sampled >= self.trials else None
         if polished is not None:
-            self._open.append(polished)
+            self._asked.append(polished)
             self._polished.append(polished)
             return replace(self.space.plan(polished), successive=True)
-        trial, self._next = self._next, None
-        self._open.append(trial)
+        trial = self._propose()
+        self._asked.append(trial)
         return self.space.plan(trial.params)
 
     def tell(self, record: Record) -> FrozenTrial:
         """Values and constraints, for the sampler unless they are a polished plan's; the record goes with the trial."""
-        asked = self._open.popleft()
-        trial = self._end(asked, record) if isinstance(asked, Trial) else self._polished_trial(asked, record)
-        self._told.append(trial)
+        asked = self._asked.popleft()
+        if isinstance(asked, Trial):
+            self._untold.append((asked, record))
+        rungs = asked.params if isinstance(asked, Trial) else asked
+        noted = self._study.get_trials(deepcopy=False)[asked.number].system_attrs if isinstance(asked, Trial) else {}
+        trial = self._ended_trial(rungs, record, noted)
+        self._ended.append(trial)
         return trial
 
-    def _end(self, trial: Trial, record: Record) -> FrozenTrial:
+    def _ended_trial(self, rungs: _Rungs, record: Record, noted: Mapping[str, Any]) -> FrozenTrial:
+        return create_trial(
+            state=TrialState.PRUNED if record.values is None else TrialState.COMPLETE,
+            values=None if record.values is None else list(record.values),
+            params=rungs,
+            distributions=self.space.distributions,
+            user_attrs={"record": record.to_json()},
+            system_attrs=dict(noted),
+            constraints=dict(record.constraints),
+        )
+
+    def _to_polish(self) -> _Rungs | None:
+        """Rungs of a plan worth compressing once more."""
+        told = self._ended[: self.pace.told(len(self._ended) + len(self._asked))]
+        records = [record_of(trial) for trial in told]
+        before = [n for n, t in enumerate(told) if t.params in self._polished and not records[n].plan.successive]
+        position = next_to_polish(records, before, self.directions, self.max_drop)
+        return None if position is None else told[position].params
+
+    def _propose(self) -> Trial:
+        number = self._sampled
+        while self._untold and self._untold[0][0].number < self.pace.told(number):
+            self._end(*self._untold.popleft())
+        if number < len(self._sweep):
+            self._study.enqueue_trial(self._sweep[number])
+        self._sampled += 1
+        return self._study.ask(self.space.distributions)
+
+    def _end(self, trial: Trial, record: Record) -> None:
         for name, excess in record.constraints.items():
             trial.set_constraint(name, excess)
         trial.set_user_attr("record", record.to_json())
@@ -122,39 +175,6 @@ class OptunaStrategy:
             self._study.tell(trial, state=TrialState.PRUNED)
         else:
             self._study.tell(trial, list(record.values))
-        return self._study.get_trials(deepcopy=False)[trial.number]
-
-    def _polished_trial(self, rungs: _Rungs, record: Record) -> FrozenTrial:
-        return create_trial(
-            state=TrialState.PRUNED if record.values is None else TrialState.COMPLETE,
-            values=None if record.values is None else list(record.values),
-            params=rungs,
-            distributions=self.space.distributions,
-            user_attrs={"record": record.to_json()},
-            constraints=dict(record.constraints),
-        )
-
-    def _close_reopened(self) -> None:
-        """Learn of an earlier session's last trials, which were open when it would have proposed the next."""
-        if self._reopened is None:
-            return
-        last = next(trial for trial in reversed(self.finished) if not _is_polished(trial))
-        self._end(self._reopened, record_of(last))
-        self._told.append(self.finished[-1])
-        self._reopened = None
-
-    def _to_polish(self) -> _Rungs | None:
-        """Rungs of a plan worth compressing once more."""
-        records = [record_of(trial) for trial in self._told]
-        before = [n for n, t in enumerate(self._told) if t.params in self._polished and not records[n].plan.successive]
-        position = next_to_polish(records, before, self.directions, self.max_drop)
-        return None if position is None else self._told[position].params
-
-    def _propose(self, number: int) -> Trial:
-        seed = int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0])
-        sampler: BaseSampler = registry.load("sampler", self.sampler)(seed, self.space)
-        self._study.sampler = sampler
-        return self._study.ask(self.space.distributions)
 
 
 def _is_polished(trial: FrozenTrial) -> bool:

@@ -19,8 +19,9 @@ from bqsearch.measure import Micro
 from bqsearch.plan import Plan
 from bqsearch.runtime import tflm
 from bqsearch.runtime.litert import Runner
-from bqsearch.search import driver, front
+from bqsearch.search import front
 from bqsearch.search.driver import Searched
+from bqsearch.search.evaluate import Spent, static_metrics
 from bqsearch.search.expected import estimates
 from bqsearch.search.folder import opened
 from bqsearch.search.front import Front
@@ -558,7 +559,9 @@ def test_limits_that_are_kept_one_at_a_time_only(files: dict[str, str], tmp_path
     records = tuple(over(tight, m) for m in measured)
     assert all(any(v > 0 for v in record.constraints.values()) for record in records)
     baseline = free.measure(free.bank.baseline)
-    found = Searched(baseline=baseline, records=records, trials=9, stopped="trials", seconds=1.0, litert_seconds=0.5)
+    found = Searched(
+        baseline=baseline, records=records, trials=9, stopped="trials", seconds=1.0, spent=Spent(seconds=0.5)
+    )
     reason = front.why_nothing(tight, found)
     assert (
         f"some keep the limit of {flash:,} B of flash and some that of {ram:,} B of RAM, but none keeps both" in reason
@@ -572,7 +575,7 @@ def over(problem: Problem, measured: Any) -> Record:
         "ram": float(measured.ram.total - problem.max_ram),
     }
     record = replace(told(problem, measured.flash.total, 0), plan=measured.model.plan, values=None)
-    return replace(record, constraints=limits, metrics=driver.static_metrics(measured))
+    return replace(record, constraints=limits, metrics=static_metrics(measured))
 
 
 def test_no_trial_at_all(problem: Problem, searched: Searched) -> None:

@@ -214,7 +214,7 @@ def test_firmware_computes_what_was_scored(case: tuple[Files, Problem], tmp_path
     outcome = emulator.run(toolchain.build(HOST, folder, tmp_path / "built"), inputs)
     engine = problem.holdout_scorer().engine
     assert isinstance(engine, Streamed)
-    wanted = engine.run(problem.compress(mixed(problem)), inputs)
+    wanted = engine.opened(problem.compress(mixed(problem)))(inputs)
     np.testing.assert_array_equal(outcome.outputs, wanted.reshape(10, -1).view(np.uint8))
 
 

@@ -171,8 +171,8 @@ def test_rd_learns_which_layers_matter_more_than_predicted(space: Space) -> None
     rng = np.random.default_rng(3)
     true = np.where(np.arange(len(space.ladders)) % 2 == 0, 4.0, 0.25)
     trials = []
-    for size in np.geomspace(*sorted(map(float, [space.sizes(space.cheapest(p)) for p in space.prices])), 60):
-        indices = space.cheapest_within(size, rng.lognormal(sigma=0.7, size=len(true)))
+    for size in np.geomspace(*space.extent(), 60):
+        indices = space.within(size, rng.lognormal(sigma=0.7, size=len(true)))
         record = synthetic(space.plan(space.rungs(indices)), int(space.sizes(indices)), 3)
         error = float((space.distortions(indices) * true).sum())
         metrics = {**record.metrics, ERROR: error, "ram_bytes": 1.0}
@@ -188,26 +188,21 @@ def test_rd_learns_which_layers_matter_more_than_predicted(space: Space) -> None
     study = optuna.create_study(directions=DIRECTIONS)
     study.add_trials(trials)
     sampler = RateDistortionSampler(0, space)
-    size = float(np.median(space.sizes(sampler._rungs(trials))))
-    shares = np.log(np.maximum(sampler._believed(study.get_trials(deepcopy=False), size).mean, 0.01))
+    sampler._seen.look(study)
+    size = float(np.median(sampler._seen.told[1]))
+    shares = np.log(np.maximum(sampler._believed(size).mean, 0.01))
     assert np.corrcoef(shares, np.log(true))[0, 1] > 0.7
 
 
 def test_rd_proposes_what_is_new_as_long_as_there_is_something(space: Space) -> None:
-    study = optuna.create_study(directions=DIRECTIONS)
+    study = optuna.create_study(directions=DIRECTIONS, sampler=RateDistortionSampler(0, space))
     study.add_trials(history(space, 5))
-    for seed in range(60):
-        params = RateDistortionSampler(seed, space).sample_relative(study, None, {})  # type: ignore[arg-type]
-        assert params not in [found.params for found in study.get_trials(deepcopy=False)]
-        indices = np.array([params[ladder.layer] for ladder in space.ladders])
-        record = synthetic(space.plan(params), int(space.sizes(indices)), 3)
+    for _ in range(60):
+        trial = study.ask(space.distributions)
+        assert trial.params not in [found.params for found in study.get_trials(deepcopy=False)[: trial.number]]
+        indices = np.array([trial.params[ladder.layer] for ladder in space.ladders])
+        record = synthetic(space.plan(trial.params), int(space.sizes(indices)), 3)
         metrics = {**record.metrics, ERROR: float(space.distortions(indices).sum()) + 1e-9}
         told = replace(record, values=(0.5, 1.0, 1.0), constraints={"drop": -1.0}, metrics=metrics)
-        study.add_trial(
-            create_trial(
-                params=params,
-                distributions=space.distributions,
-                values=[0.5, 1.0, 1.0],
-                user_attrs={"record": told.to_json()},
-            )
-        )
+        trial.set_user_attr("record", told.to_json())
+        study.tell(trial, [0.5, 1.0, 1.0])

@@ -16,7 +16,7 @@ from bqsearch.search.prepare import Problem
 from bqsearch.search.record import Record, record_of
 from bqsearch.search.space import Space
 from bqsearch.search.store import TrialStore, open_journal
-from bqsearch.search.strategy import LAG, SWEEP, OptunaStrategy
+from bqsearch.search.strategy import SWEEP, OptunaStrategy, Pace
 from search.problems import prepared, synthetic, write_files
 
 DIRECTIONS = ["maximize", "minimize", "minimize"]
@@ -44,11 +44,11 @@ def answer(problem: Problem, plan: Plan) -> Record:
 
 
 def go_on(problem: Problem, made: OptunaStrategy, count: int, store: TrialStore | None = None) -> list[Plan]:
-    """Ask and tell as the driver does, `LAG` plans under way; all are told at the end."""
+    """Ask and tell as the driver does, as many plans under way as there may be; all are told at the end."""
     plans: list[Plan] = []
     running: deque[Plan] = deque()
     while len(plans) < count or running:
-        while len(plans) < count and len(running) < LAG:
+        while len(plans) < count and len(running) < made.lag:
             plans.append(made.ask())
             running.append(plans[-1])
         trial = made.tell(answer(problem, running.popleft()))
@@ -103,9 +103,22 @@ class Watching(RandomSampler):
             self._seen[trial.number] = [other.number for other in every if other.state.is_finished()]
 
 
+def test_paces_keep_workers_busy() -> None:
+    assert [Pace().told(number) for number in range(5)] == [0, 0, 1, 2, 3]
+    assert Pace.of(1) == Pace()
+    for workers in (2, 3, 8, 1000):
+        pace = Pace.of(workers)
+        told = [pace.told(number) for number in range(5 * workers)]
+        assert told == sorted(told)
+        assert not any(told[: 2 * workers])
+        behind = [number - known for number, known in enumerate(told[2 * workers :], start=2 * workers)]
+        assert max(behind) <= 2 * workers - 1 + max(1, workers // 4)
+
+
+@pytest.mark.parametrize("pace", [Pace(), Pace.of(2), Pace.of(9)], ids=["alone", "two workers", "nine workers"])
 @pytest.mark.parametrize("counts", [[TRIALS], [30, 4, 3, 1, 1, 9, 12], [1] * TRIALS])
-def test_a_trial_is_proposed_when_all_but_the_one_before_have_ended(
-    problem: Problem, space: Space, counts: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_trial_is_proposed_when_those_before_the_pace_have_ended(
+    problem: Problem, space: Space, counts: list[int], pace: Pace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: dict[int, list[int]] = {}
     monkeypatch.setattr(registry, "load", lambda kind, name: lambda seed, space: Watching(seen))
@@ -113,11 +126,11 @@ def test_a_trial_is_proposed_when_all_but_the_one_before_have_ended(
     for count in counts:
         store = new_store(tmp_path / "trials.journal")
         made = strategy(space, "random", store.finished())
-        plans += go_on(problem, replace(made, trials=34), count, store)
+        plans += go_on(problem, replace(made, trials=34, pace=pace), count, store)
     sampled = sum(not plan.successive for plan in plans)
-    assert 34 < sampled < TRIALS == len(plans)
+    assert 34 < sampled < TRIALS == len(plans) or pace != Pace()
     assert set(seen) >= set(range(len(space.sweep(SWEEP)), sampled))
-    assert seen == {number: list(range(number - 1)) for number in seen}
+    assert seen == {number: list(range(pace.told(number))) for number in seen}
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])

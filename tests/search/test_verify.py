@@ -75,9 +75,7 @@ class Run:
 def finished(folder: Path, board: str, **settings: Any) -> Run:
     """The smallest and the largest point of a short search."""
     given = {"target": board, "trials": 8, "max_drop": 20.0, "calibration": 32, "schemes": "kmeans", **settings}
-    outcome = session.run(
-        make_spec(given), folder, resume=False, tracking_uri="none", storage=None, view=View(quiet=True)
-    )
+    outcome = session.run(make_spec(given), folder, session.Means(tracking_uri="none"), View(quiet=True))
     assert outcome.found
     run = Run(folder, board, Path(given["data"]))
     return run.only(0, -1)

@@ -1,0 +1,242 @@
+"""Pools: where candidates are run. Here, in processes of this machine, or (`ray_pool`) on a cluster.
+
+A worker holds the problem and gives back records; a pool hands plans out, and hands them out again where a worker died
+or hung. It owes one thing: a record for every plan, which does not depend on who made it.
+"""
+
+import os
+import pickle
+import signal
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from time import sleep
+from typing import ClassVar, Protocol
+
+from pebble import ProcessExpired, ProcessPool
+
+from bqsearch.errors import PoolError
+from bqsearch.plan import Plan
+from bqsearch.search.evaluate import Evaluator, Spent
+from bqsearch.search.race import Rival
+from bqsearch.search.record import Record
+
+ATTEMPTS = 3  # of one plan, whose workers died or hung
+Answer = tuple[Record, Spent]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crew:
+    """Who runs candidates.
+
+    Attributes:
+        workers: How many; None for one beside the search, or on a cluster one for each of its cores.
+        ray: Address of a Ray cluster, `"auto"` for the one that this machine is part of, `"local"` for one of its own;
+            None for this machine's own processes.
+        patience: Seconds after which a candidate's worker is taken to hang.
+    """
+
+    workers: int | None = None
+    ray: str | None = None
+    patience: float = 600.0
+
+
+class Pool(Protocol):
+    """Runs candidates beside the search."""
+
+    @property
+    def workers(self) -> int:
+        """How many are run at a time."""
+        ...
+
+    def submit(self, plan: Plan, rivals: Sequence[Rival]) -> Future[Answer]:
+        """A plan's record, as soon as it is there.
+
+        The future raises `PoolError` if the plan's workers have died or hung too often.
+        """
+        ...
+
+    def close(self) -> None:
+        """End the workers; what is under way is lost."""
+        ...
+
+
+@contextmanager
+def opened(evaluator: Evaluator, crew: Crew) -> Iterator[Pool]:
+    """The pool of a crew, closed at the end.
+
+    Raises:
+        PoolError: The cluster cannot be reached.
+        MissingExtraError: Ray is not installed.
+    """
+    pool = _pool(evaluator, crew)
+    try:
+        yield pool
+    finally:
+        pool.close()
+
+
+@contextmanager
+def cluster(crew: Crew) -> Iterator[None]:
+    """Several pools of a crew after each other, on one cluster if it is one.
+
+    Raises:
+        PoolError: The cluster cannot be reached.
+        MissingExtraError: Ray is not installed.
+    """
+    if crew.ray is None:
+        yield
+        return
+    from bqsearch.search.ray_pool import joined
+
+    with joined(crew):
+        yield
+
+
+def _pool(evaluator: Evaluator, crew: Crew) -> Pool:
+    if crew.ray is not None:
+        from bqsearch.search.ray_pool import RayPool
+
+        return RayPool(evaluator, crew)
+    return Lane(evaluator) if crew.workers in (None, 1) else LocalPool(evaluator, crew)
+
+
+class Lane:
+    """One candidate at a time on a thread, while the search reads the next one's static figures.
+
+    Args:
+        evaluator: Scores it.
+    """
+
+    workers: ClassVar[int] = 1
+
+    def __init__(self, evaluator: Evaluator) -> None:
+        self._evaluator, self._lane = evaluator, ThreadPoolExecutor(max_workers=1)
+
+    def submit(self, plan: Plan, rivals: Sequence[Rival]) -> Future[Answer]:
+        """See `Pool`."""
+        return self._lane.submit(self._evaluator.finish, self._evaluator.begin(plan), rivals)
+
+    def close(self) -> None:
+        """See `Pool`."""
+        self._lane.shutdown(cancel_futures=True)
+
+
+class LocalPool:
+    """Processes of this machine.
+
+    Args:
+        evaluator: Goes to each.
+        crew: How many, and how patient to be.
+    """
+
+    def __init__(self, evaluator: Evaluator, crew: Crew) -> None:
+        assert crew.workers is not None
+        self.workers, self._patience = crew.workers, crew.patience
+        threads = max(1, (os.cpu_count() or 1) // crew.workers)
+        handle, name = tempfile.mkstemp(prefix="bqsearch-", suffix=".workers")
+        self._content = Path(name)
+        with open(handle, "wb") as file:
+            pickle.dump(shipped(evaluator, threads), file, protocol=5)
+        self._pool = ProcessPool(
+            max_workers=crew.workers, context=get_context("spawn"), initializer=_begin, initargs=(name, os.getpid())
+        )
+
+    def submit(self, plan: Plan, rivals: Sequence[Rival]) -> Future[Answer]:
+        """See `Pool`."""
+        begin = partial(self._begin, plan, tuple(rivals))
+        return Errand(plan=plan, begin=begin, lost=(ProcessExpired, TimeoutError)).future
+
+    def close(self) -> None:
+        """See `Pool`."""
+        self._pool.stop()  # type: ignore[no-untyped-call]
+        self._pool.join()
+        self._content.unlink(missing_ok=True)
+
+    def _begin(self, plan: Plan, rivals: tuple[Rival, ...]) -> Future[Answer]:
+        future: Future[Answer] = self._pool.schedule(_answer, args=(plan, rivals), timeout=self._patience)
+        return future
+
+
+@dataclass(eq=False, kw_only=True)
+class Errand:
+    """A plan on its way: handed out until there is a record, or it has cost too many workers.
+
+    Attributes:
+        plan: What is run.
+        begin: Hands it to a worker.
+        lost: Errors that say that the worker died or hung.
+        future: Of the record.
+    """
+
+    plan: Plan
+    begin: Callable[[], Future[Answer]]
+    lost: tuple[type[BaseException], ...]
+    future: Future[Answer] = field(default_factory=Future)
+    attempts: int = 0
+
+    def __post_init__(self) -> None:
+        self._hand_out()
+
+    def _hand_out(self) -> None:
+        self.attempts += 1
+        self.begin().add_done_callback(self._ended)
+
+    def _ended(self, ended: Future[Answer]) -> None:
+        if ended.cancelled() or self.future.done():
+            self.future.cancel()
+            return
+        error = ended.exception()
+        if error is None:
+            self.future.set_result(ended.result())
+        elif not isinstance(error, self.lost):
+            self.future.set_exception(error)
+        elif self.attempts < ATTEMPTS:
+            self._hand_out()
+        else:
+            self.future.set_exception(_too_often(self.plan, error))
+
+
+def _too_often(plan: Plan, error: BaseException) -> PoolError:
+    return PoolError(
+        f"a candidate cost {ATTEMPTS} workers ({type(error).__name__}: {' '.join(str(error).split()) or 'no reason'}; "
+        f"plan {plan.hash[:12]}): is memory short? Try fewer --workers, or more --worker-timeout; --resume goes on"
+    )
+
+
+def shipped(evaluator: Evaluator, threads: int) -> Evaluator:
+    """The evaluator as a worker needs it, with what it would work out first."""
+    problem = evaluator.problem
+    made = replace(evaluator, problem=replace(problem, scorer=problem.scorer.with_threads(threads)))
+    assert made.before is not None
+    assert made.digest is not None
+    return made
+
+
+_worker: Evaluator | None = None  # of this process, where it is a pool's
+
+
+def _begin(path: str, parent: int) -> None:
+    """A worker begins: Ctrl-C is for the search, and without one there is nothing to do."""
+    global _worker  # a process of a pool has nothing else to keep it in
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    with open(path, "rb") as file:
+        _worker = pickle.load(file)  # noqa: S301 - of the search that started this process
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        sleep(1)
+    os._exit(1)
+
+
+def _answer(plan: Plan, rivals: tuple[Rival, ...]) -> Answer:
+    assert _worker is not None
+    return _worker.record(plan, rivals)

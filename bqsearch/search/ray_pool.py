@@ -1,0 +1,172 @@
+"""A Ray cluster as a pool: actors hold the problem, this process asks and tells."""
+
+import logging
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from threading import Event, RLock, Thread
+from time import monotonic
+from typing import Any
+
+from bqsearch.errors import MissingExtraError, PoolError
+from bqsearch.plan import Plan
+from bqsearch.search.evaluate import Evaluator
+from bqsearch.search.pool import Answer, Crew, Errand, shipped
+from bqsearch.search.race import Rival
+
+try:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    import ray
+    from ray.exceptions import RayError
+except ImportError as error:
+    raise MissingExtraError("ray", "ray", "a pool on a cluster") from error
+
+LOCAL = "local"  # address of a cluster that is started for the run
+AHEAD = 2  # plans that a worker has: one under way and the next
+
+
+@dataclass(eq=False, kw_only=True)
+class _Worker:
+    """An actor.
+
+    Attributes:
+        actor: Its handle.
+        given: Plans that it has.
+        since: When it began with the first of them, seconds of the monotonic clock.
+    """
+
+    actor: Any
+    given: int = 0
+    since: float = 0.0
+
+
+class RayPool:
+    """Actors of a Ray cluster, one on a core.
+
+    Args:
+        evaluator: Goes to each, once through each machine's store.
+        crew: Where the cluster is, how many actors, and how patient to be.
+
+    Raises:
+        PoolError: The cluster cannot be reached, or has no core for an actor.
+    """
+
+    def __init__(self, evaluator: Evaluator, crew: Crew) -> None:
+        self._patience = crew.patience
+        self._held = ExitStack()
+        self._held.enter_context(joined(crew))
+        cores = int(ray.cluster_resources().get("CPU", 0))  # type: ignore[no-untyped-call]
+        self.workers = crew.workers or cores
+        if not 1 <= self.workers <= cores:
+            self._held.close()
+            raise PoolError(f"the Ray cluster has {cores} cores for {self.workers} workers: name fewer with --workers")
+        self._lock, self._closed = RLock(), Event()
+        self._waiting: deque[tuple[Plan, tuple[Rival, ...], Future[Answer]]] = deque()
+        self._evaluator = ray.put(shipped(evaluator, threads=1))
+        self._workers = [_Worker(actor=self._actor()) for _ in range(self.workers)]
+        Thread(target=self._watch, daemon=True).start()
+
+    def submit(self, plan: Plan, rivals: Sequence[Rival]) -> Future[Answer]:
+        """See `Pool`."""
+        return Errand(plan=plan, begin=partial(self._queued, plan, tuple(rivals)), lost=(RayError,)).future
+
+    def close(self) -> None:
+        """See `Pool`."""
+        self._closed.set()
+        for worker in self._workers:
+            ray.kill(worker.actor)
+        self._held.close()
+
+    def _actor(self) -> Any:
+        return ray.remote(_Scoring).options(num_cpus=1, max_restarts=-1).remote(self._evaluator)
+
+    def _queued(self, plan: Plan, rivals: tuple[Rival, ...]) -> Future[Answer]:
+        future: Future[Answer] = Future()
+        with self._lock:
+            self._waiting.append((plan, rivals, future))
+            self._hand_out()
+        return future
+
+    def _hand_out(self) -> None:
+        while self._waiting:
+            worker = min(self._workers, key=lambda worker: worker.given)
+            if worker.given >= AHEAD:
+                return
+            plan, rivals, future = self._waiting.popleft()
+            worker.since = worker.since if worker.given else monotonic()
+            worker.given += 1
+            answer = worker.actor.record.remote(plan, rivals)
+            answer.future().add_done_callback(partial(self._ended, worker, future))
+
+    def _watch(self) -> None:
+        """End actors that hang; Ray starts them anew."""
+        while not self._closed.wait(min(1.0, self._patience / 4)):
+            with self._lock:
+                hanging = [w for w in self._workers if w.given and monotonic() - w.since > self._patience]
+                for worker in hanging:
+                    worker.since = monotonic()
+                    ray.kill(worker.actor, no_restart=False)
+
+    def _ended(self, worker: _Worker, future: Future[Answer], answer: Future[Answer]) -> None:
+        with self._lock:
+            worker.given -= 1
+            worker.since = monotonic()
+            with suppress(RayError):  # a cluster that is gone tells each errand so
+                self._hand_out()
+        error = answer.exception()
+        if error is not None:
+            future.set_exception(error.cause if isinstance(error, ray.exceptions.RayTaskError) else error)
+        else:
+            future.set_result(answer.result())
+
+
+class _Scoring:
+    """What an actor does."""
+
+    def __init__(self, evaluator: Evaluator) -> None:
+        self._evaluator = evaluator
+
+    def record(self, plan: Plan, rivals: tuple[Rival, ...]) -> Answer:
+        return self._evaluator.record(plan, rivals)
+
+
+@contextmanager
+def joined(crew: Crew) -> Iterator[None]:
+    """Be part of a crew's cluster; one that this process is part of already is left as it is.
+
+    Raises:
+        PoolError: It cannot be reached.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    try:
+        _join(crew.ray or LOCAL, crew.workers)
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        raise PoolError(
+            f"cannot join the Ray cluster {crew.ray} ({' '.join(str(error).split())}): start one with "
+            f"`ray start --head`, or leave its address out"
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _join(address: str, workers: int | None) -> None:
+    if address == LOCAL:
+        ray.init(
+            address="local",
+            num_cpus=workers,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            _node_ip_address="127.0.0.1",
+        )
+    else:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
