@@ -42,7 +42,7 @@ def test_records_are_what_measuring_says(problem: Problem, tmp_path: Path) -> No
     found = search(problem, tmp_path)
     before = problem.measure(problem.bank.baseline)
     assert found.baseline.accuracy == before.accuracy
-    for record in found.records[::7]:
+    for record in [record for record in found.records if not record.given_up][::7]:
         measured = problem.measure(record.plan)
         assert record.values == (measured.accuracy, measured.flash.total, measured.ram.total)
         assert record.metrics["flash_bytes"] == measured.flash.total
@@ -64,7 +64,7 @@ def test_a_search_for_fidelity_needs_no_labels(files: dict[str, str], tmp_path: 
     named = prepared(files, objectives=["fidelity", "flash", "ram"])
     first, second = search(bare, tmp_path / "a"), search(named, tmp_path / "b")
     assert timeless(first) == timeless(second)
-    for record in first.records[::7]:
+    for record in [record for record in first.records if not record.given_up][::7]:
         measured = bare.measure(record.plan)
         assert record.values == (measured.fidelity, measured.flash.total, measured.ram.total)
         assert record.metrics["fidelity_search"] == measured.fidelity
@@ -79,6 +79,8 @@ def test_fidelity_beside_accuracy_is_an_objective_more(files: dict[str, str], tm
     problem = prepared(files, objectives=["fidelity", "accuracy", "flash"], trials=12)
     assert problem.quality.name == "accuracy"
     for record in search(problem, tmp_path).records:
+        if record.given_up:
+            continue
         measured = problem.measure(record.plan)
         assert record.values == (measured.fidelity, measured.accuracy, measured.flash.total)
         found = record.metrics["accuracy_search"], record.metrics["fidelity_search"]
