@@ -27,6 +27,7 @@ from bqsearch.search.evaluate import Evaluator, Spent
 from bqsearch.search.race import Rival
 from bqsearch.search.record import Record
 
+LOCAL = "local"  # address of a cluster that is started for the run
 ATTEMPTS = 3  # of one plan, whose workers died or hung
 Answer = tuple[Record, Spent]
 
@@ -93,6 +94,7 @@ def cluster(crew: Crew) -> Iterator[None]:
     if crew.ray is None:
         yield
         return
+    _keep_to_this_machine(crew)
     from bqsearch.search.ray_pool import joined
 
     with joined(crew):
@@ -101,10 +103,17 @@ def cluster(crew: Crew) -> Iterator[None]:
 
 def _pool(evaluator: Evaluator, crew: Crew) -> Pool:
     if crew.ray is not None:
+        _keep_to_this_machine(crew)
         from bqsearch.search.ray_pool import RayPool
 
         return RayPool(evaluator, crew)
     return Lane(evaluator) if crew.workers in (None, 1) else LocalPool(evaluator, crew)
+
+
+def _keep_to_this_machine(crew: Crew) -> None:
+    """Have a cluster that is started here listen on 127.0.0.1 only, by what Ray reads when it is imported."""
+    if crew.ray == LOCAL:
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 
 
 class Lane:

@@ -2,11 +2,12 @@
 
 import logging
 import os
+import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from threading import Event, RLock, Thread
 from time import monotonic
@@ -15,18 +16,17 @@ from typing import Any
 from bqsearch.errors import MissingExtraError, PoolError
 from bqsearch.plan import Plan
 from bqsearch.search.evaluate import Evaluator
-from bqsearch.search.pool import Answer, Crew, Errand, shipped
+from bqsearch.search.pool import LOCAL, Answer, Crew, Errand, shipped
 from bqsearch.search.race import Rival
 
 try:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     import ray
-    from ray.exceptions import RayError
+    from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError, RayTaskError
 except ImportError as error:
     raise MissingExtraError("ray", "ray", "a pool on a cluster") from error
 
-LOCAL = "local"  # address of a cluster that is started for the run
 AHEAD = 2  # plans that a worker has: one under way and the next
 
 
@@ -36,13 +36,15 @@ class _Worker:
 
     Attributes:
         actor: Its handle.
+        there: Whether it has begun and not died since.
         given: Plans that it has.
-        since: When it began with the first of them, seconds of the monotonic clock.
+        since: When it began with the first of them, or was lost, seconds of the monotonic clock.
     """
 
     actor: Any
+    there: bool = False
     given: int = 0
-    since: float = 0.0
+    since: float = field(default_factory=monotonic)
 
 
 class RayPool:
@@ -66,9 +68,12 @@ class RayPool:
             self._held.close()
             raise PoolError(f"the Ray cluster has {cores} cores for {self.workers} workers: name fewer with --workers")
         self._lock, self._closed = RLock(), Event()
+        self._failed: BaseException | None = None
         self._waiting: deque[tuple[Plan, tuple[Rival, ...], Future[Answer]]] = deque()
         self._evaluator = ray.put(shipped(evaluator, threads=1))
         self._workers = [_Worker(actor=self._actor()) for _ in range(self.workers)]
+        for worker in self._workers:
+            self._await(worker)
         Thread(target=self._watch, daemon=True).start()
 
     def submit(self, plan: Plan, rivals: Sequence[Rival]) -> Future[Answer]:
@@ -92,10 +97,25 @@ class RayPool:
             self._hand_out()
         return future
 
+    def _await(self, worker: _Worker) -> None:
+        """Give it nothing until it answers."""
+        worker.there, worker.since = False, monotonic()
+        worker.actor.ready.options(max_task_retries=-1).remote().future().add_done_callback(partial(self._begun, worker))
+
+    def _begun(self, worker: _Worker, answer: Future[bool]) -> None:
+        with self._lock:
+            if self._closed.is_set():
+                return
+            if answer.exception() is None:
+                worker.there = True
+                self._hand_out()
+            else:
+                self._failed = answer.exception()
+
     def _hand_out(self) -> None:
         while self._waiting:
-            worker = min(self._workers, key=lambda worker: worker.given)
-            if worker.given >= AHEAD:
+            worker = min((w for w in self._workers if w.there), key=lambda worker: worker.given, default=None)
+            if worker is None or worker.given >= AHEAD:
                 return
             plan, rivals, future = self._waiting.popleft()
             worker.since = worker.since if worker.given else monotonic()
@@ -103,26 +123,37 @@ class RayPool:
             answer = worker.actor.record.remote(plan, rivals)
             answer.future().add_done_callback(partial(self._ended, worker, future))
 
-    def _watch(self) -> None:
-        """End actors that hang; Ray starts them anew."""
-        while not self._closed.wait(min(1.0, self._patience / 4)):
-            with self._lock:
-                hanging = [w for w in self._workers if w.given and monotonic() - w.since > self._patience]
-                for worker in hanging:
-                    worker.since = monotonic()
-                    ray.kill(worker.actor, no_restart=False)
-
     def _ended(self, worker: _Worker, future: Future[Answer], answer: Future[Answer]) -> None:
+        error = answer.exception()
         with self._lock:
             worker.given -= 1
             worker.since = monotonic()
-            with suppress(RayError):  # a cluster that is gone tells each errand so
-                self._hand_out()
-        error = answer.exception()
+            if isinstance(error, ActorDiedError | ActorUnavailableError) and worker.there:
+                self._await(worker)
+            self._hand_out()
         if error is not None:
-            future.set_exception(error.cause if isinstance(error, ray.exceptions.RayTaskError) else error)
+            future.set_exception(error.cause if isinstance(error, RayTaskError) else error)
         else:
             future.set_result(answer.result())
+
+    def _watch(self) -> None:
+        """End actors that hang, which Ray begins anew; and give up where none of them comes back."""
+        while not self._closed.wait(min(1.0, self._patience / 4)):
+            with self._lock:
+                late = [worker for worker in self._workers if monotonic() - worker.since > self._patience]
+                for worker in late:
+                    if worker.there and worker.given:
+                        worker.since = monotonic()
+                        ray.kill(worker.actor, no_restart=False)
+                if len(late) == len(self._workers) and not any(worker.there for worker in late):
+                    self._give_up()
+
+    def _give_up(self) -> None:
+        reason = f" ({' '.join(str(self._failed).split())})" if self._failed else ""
+        while self._waiting:
+            self._waiting.popleft()[2].set_exception(
+                PoolError(f"no worker of the Ray cluster has answered for {self._patience:g} s{reason}: look after it")
+            )
 
 
 class _Scoring:
@@ -130,6 +161,9 @@ class _Scoring:
 
     def __init__(self, evaluator: Evaluator) -> None:
         self._evaluator = evaluator
+
+    def ready(self) -> bool:
+        return True
 
     def record(self, plan: Plan, rivals: tuple[Rival, ...]) -> Answer:
         return self._evaluator.record(plan, rivals)
@@ -159,14 +193,15 @@ def joined(crew: Crew) -> Iterator[None]:
 
 
 def _join(address: str, workers: int | None) -> None:
-    if address == LOCAL:
+    if address != LOCAL:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        return
+    with warnings.catch_warnings():  # JAX warns of forks; here each is followed by another program at once
+        warnings.filterwarnings("ignore", message=r"os\.fork\(\) was called", category=RuntimeWarning)
         ray.init(
             address="local",
             num_cpus=workers,
             include_dashboard=False,
             log_to_driver=False,
             logging_level=logging.ERROR,
-            _node_ip_address="127.0.0.1",
         )
-    else:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
