@@ -77,7 +77,7 @@ function sources() {
 function provenance() {
   const row = ([name, how, checks]) => h("tr", {}, h("th", { scope: "row", class: "words" }, name),
     h("td", { class: "words" }, how), h("td", { class: "words" }, checkWords(checks)));
-  const head = ["Figure", "How it was made", "Checked by verify"].map((text) => h("th", { scope: "col", class: "words" }, text));
+  const head = ["Figure", "How it was made", "Check"].map((text) => h("th", { scope: "col", class: "words" }, text));
   const table = h("table", { class: "sources" }, h("thead", {}, h("tr", {}, head)), h("tbody", {}, sources().map(row)));
   return h("div", { class: "long" }, h("h3", {}, "How each number was made"),
     h("p", {}, `${front.quality.summary} kB is 1,000 bytes.`), table);
@@ -85,7 +85,7 @@ function provenance() {
 
 function checkWords(names) {
   if (!names) return NONE;
-  if (!Object.keys(front.checks).length) return names.length ? "not yet" : NONE;
+  if (!Object.keys(front.checks).length) return names.length ? "not yet verified" : NONE;
   const found = names.filter((name) => name in front.checks).map((name) => {
     const [passed, failed] = front.checks[name];
     if (!passed && !failed) return `${name}: skipped`;

@@ -1,4 +1,4 @@
-"""The front as a figure for a paper or a pull request. Drawn through objects alone: pyplot keeps global state."""
+"""The front as a figure for a paper or a pull request."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,21 +6,17 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.patheffects import Normal, Stroke
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from bqsearch.report import facts, words
 from bqsearch.report.facts import Front, Point
+from bqsearch.report.plots.canvas import BLUE, DPI, GRAY, INK, ORANGE, VERMILION, empty, plain_frame, save, titled
+from bqsearch.report.plots.layers import layer_panel
 
-# Okabe and Ito's palette keeps its contrasts for every kind of color vision.
-BLUE, ORANGE, VERMILION, GRAY, INK = "#0072B2", "#E69F00", "#D55E00", "#9AA3AE", "#1B2430"
 WIDE_RANGE = 6.0  # costs that differ by more than this factor are drawn on a logarithmic axis
 WINDOW = 10.0  # percentage points below the baseline that are worth drawing
 CROWD = 25  # with more points than this the intervals are drawn fainter
-LAYERS = 18  # more bars than this cannot be read in one panel
-DPI = 160
 OFFSETS = [
     (x, y) for y in (-42, -75, 42, -120, -160, -185) for x in (86, -86, 60, 0, 130, 170)
 ]  # where a label may stand
@@ -31,29 +27,15 @@ def pareto_png(front: Front, path: str | Path) -> None:
 
     The same front gives the same file, bit for bit.
     """
-    figure = Figure(figsize=(12, 5.6), dpi=DPI, facecolor="white")
-    FigureCanvasAgg(figure)
+    figure = titled(front, 12, 5.6)
     left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
     gap = 0.16 if _ram_varies(front) else 0.4  # the names of the layers stand in the gap
     figure.subplots_adjust(left=0.065, right=0.985, top=0.79, bottom=0.185, wspace=gap)
-    _title(figure, front)
     _front_panel(left, front, "flash")
     _second_panel(right, front)
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower center", ncols=max(1, len(labels)), frameon=False, fontsize=9)
-    figure.savefig(path, format="png", metadata={"Software": None})
-
-
-def _title(figure: Figure, front: Front) -> None:
-    figure.text(0.055, 0.95, _plain(front["study"]), fontsize=15, fontweight="bold", color=INK, va="center")
-    done = front["settings"].get("trials_done", len(front["trials"]))
-    parts = (facts.title(front), f"data {front['data']['name']}", f"{done} trials")
-    figure.text(0.055, 0.9, _plain("  ·  ".join(parts)), fontsize=10, color="#55606E", va="center")
-
-
-def _plain(text: object) -> str:
-    """Text that matplotlib does not read as mathematics."""
-    return str(text).replace("$", r"\$")
+    save(figure, path)
 
 
 def _ram_varies(front: Front) -> bool:
@@ -61,15 +43,13 @@ def _ram_varies(front: Front) -> bool:
 
 
 def _second_panel(axes: Axes, front: Front) -> None:
-    key = facts.quality_key(front, "search")
-    shown = facts.recommended(front) or max(front["points"], key=lambda point: point[key], default=None)
+    shown = facts.shown_point(front)
     if _ram_varies(front):
         _front_panel(axes, front, "ram")
     elif shown is not None:
-        _layer_panel(axes, front, shown)
+        layer_panel(axes, front, shown)
     else:
-        axes.set_axis_off()
-        axes.text(0.5, 0.5, "No point on the front", ha="center", va="center", color=INK, transform=axes.transAxes)
+        empty(axes, "No point on the front")
 
 
 def _front_panel(axes: Axes, front: Front, name: str) -> None:
@@ -87,15 +67,7 @@ def _front_panel(axes: Axes, front: Front, name: str) -> None:
     axes.set_ylabel(f"{quality}, %", color=INK)
     axes.set_xlabel(title[0].upper() + title[1:], color=INK)
     _note_hidden(axes, front, key, low)
-    _plain_frame(axes)
-
-
-def _plain_frame(axes: Axes) -> None:
-    axes.grid(True, color="#E4E7EB", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color("#A8B0BA")
-    axes.tick_params(colors="#3B4552", labelsize=9, length=3)
+    plain_frame(axes)
 
 
 def _scale_rows(front: Front) -> list[Point]:
@@ -285,37 +257,3 @@ def _note_hidden(axes: Axes, front: Front, key: str, low: float) -> None:
     if hidden:
         text = f"{hidden} {'point' if hidden == 1 else 'points'} below this window"
         axes.annotate(text, (0.012, 0.015), xycoords="axes fraction", fontsize=8, color="#55606E", va="bottom")
-
-
-def _layer_panel(axes: Axes, front: Front, shown: Point) -> None:
-    """Pairs of bars: what each large layer weighs in the baseline, and what it weighs in the shown point."""
-    rows = _layer_rows(front, shown)
-    spots = range(len(rows))
-    axes.barh([spot - 0.19 for spot in spots], [row[1] for row in rows], 0.36, color="#C3CAD3", label="baseline")
-    axes.barh([spot + 0.19 for spot in spots], [row[2] for row in rows], 0.36, color=BLUE, label=f"point {shown['id']}")
-    axes.set_yticks(list(spots), [_plain(_short(row[0])) for row in rows])
-    axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.set_title("Weight bytes of each layer", loc="left", fontsize=11, color=INK, pad=10)
-    axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: words.short_size(value)))
-    _plain_frame(axes)
-    axes.grid(False, axis="y")
-    axes.tick_params(axis="y", labelsize=8 if len(rows) < 14 else 7, length=0)
-    axes.legend(loc="lower right", bbox_to_anchor=(1.01, 0.99), ncols=2, fontsize=9, frameon=False)
-
-
-def _short(name: str, most: int = 24) -> str:
-    """A long name without its middle: both ends tell layers apart."""
-    return name if len(name) <= most else f"{name[: most // 2 - 1]}…{name[-most // 2 :]}"
-
-
-def _layer_rows(front: Front, shown: Point) -> list[tuple[str, float, float]]:
-    """(name, baseline bytes, shown bytes) in the network's order; the small layers are summed into one row."""
-    start = {layer["name"]: layer["bytes"] for layer in front["baseline"].get("layers") or front["layers"]}
-    rows = [(layer["name"], start.get(layer["name"], layer["weights"]), layer["bytes"]) for layer in shown["layers"]]
-    if len(rows) <= LAYERS:
-        return rows
-    large = sorted(sorted(range(len(rows)), key=lambda index: -rows[index][1])[: LAYERS - 1])
-    small = [row for index, row in enumerate(rows) if index not in large]
-    rest = (f"{len(small)} smaller layers", sum(row[1] for row in small), sum(row[2] for row in small))
-    return [*(rows[index] for index in large), rest]
