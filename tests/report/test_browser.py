@@ -137,3 +137,124 @@ def test_browser_obeys_keys_clicks_and_controls(front: dict[str, Any], tmp_path:
     assert found["sort"] == "11", "the smallest RAM comes first"
     by_ram = sorted(front["points"], key=lambda point: point["ram_bytes"])
     assert found["order"].split() == [str(point["id"]) for point in by_ram]
+
+
+LINKED = """<!doctype html><meta name="color-scheme" content="light dark">
+<iframe id="page" src="report.html" style="width:WIDTHpx;height:6000px"></iframe>
+<script>addEventListener("load", () => {
+  const frame = document.getElementById("page");
+  const page = frame.contentDocument;
+  const note = (id, textContent) => Object.assign(document.createElement("i"), { id, textContent });
+  const report = (id, text) => document.body.append(note(id, text));
+  const text = (selector) => page.querySelector(selector).textContent;
+  const rings = () => [...page.querySelectorAll(".ring")].filter((ring) => ring.style.display !== "none").length;
+  const hover = (box, across, down) => {
+    const svg = page.querySelector(`${box} svg`);
+    const { x, y, width, height } = svg.getBoundingClientRect();
+    const place = { clientX: x + across * width, clientY: y + down * height };
+    svg.dispatchEvent(new PointerEvent("pointermove", place));
+    return page.querySelector(`${box} .tip`).textContent;
+  };
+  const color = (node, key) => {
+    const found = frame.contentWindow.getComputedStyle(node)[key].match(/[0-9.]+/g).map(Number);
+    const [r, g, b] = found.slice(0, 3).map((part) => part / 255)
+      .map((part) => (part <= 0.03928 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const contrast = (selector, key = "color") => {
+    const node = page.querySelector(selector);
+    const behind = node.closest(".card") ?? page.body;
+    const [low, high] = [color(node, key), color(behind, "backgroundColor")].sort((a, b) => a - b);
+    return (high + 0.05) / (low + 0.05);
+  };
+  report("bits", hover("#bars .plot", 0.9, 0.5));
+  const [picture, piece] = ["svg", ".piece:nth-of-type(4)"].map((part) =>
+    page.querySelector(`#memory ${part}`).getBoundingClientRect());
+  report("memory", hover("#memory", (piece.x + piece.width / 2 - picture.x) / picture.width,
+    (piece.y + piece.height / 2 - picture.y) / picture.height));
+  report("best", hover("#course-best", 0.5, 0.5));
+  report("volume", hover("#course-volume", 0.99, 0.5));
+  const mini = page.querySelectorAll("#plots .plot svg")[1];
+  const spot = mini.querySelector('circle[data-point="3"]').getBoundingClientRect();
+  const place = { clientX: spot.x + spot.width / 2, clientY: spot.y + spot.height / 2, bubbles: true };
+  mini.dispatchEvent(new MouseEvent("click", place));
+  report("tip", page.querySelectorAll("#plots .plot .tip")[1].textContent);
+  report("title", text("#pick-title"));
+  report("layers", text("#layers-note"));
+  report("plan", text("#memory-peak"));
+  report("rings", rings());
+  report("row", page.querySelector("tr.picked").dataset.point);
+  page.querySelectorAll("#plots h3 button")[2].click();
+  report("cost", `${page.getElementById("axis-x").value}; ${text("#course-best svg")}`);
+  const select = page.getElementById("memory-of");
+  select.value = "start";
+  select.dispatchEvent(new Event("change"));
+  report("start", text("#memory-peak"));
+  report("width", page.documentElement.scrollWidth);
+  report("requests", frame.contentWindow.performance.getEntriesByType("resource").length);
+  const pairs = [["h1"], [".eyebrow"], [".notes"], [".fine"], [".ends"], ["#points-table th"], [".limit-name", "fill"],
+    [".star-name", "fill"], ["#plot text", "fill"], ["#memory .peak-name", "fill"],
+    ["#bars text", "fill"], ["#course-best text", "fill"]];
+  report("contrast", Math.min(...pairs.map((pair) => contrast(...pair))));
+  report("dark", String(color(page.body, "backgroundColor") < 0.1));
+});</script>"""
+
+
+def reported(front: dict[str, Any], tmp_path: Path, width: int, *flags: str) -> dict[str, str]:
+    """What LINKED says of the page of a front."""
+    (tmp_path / "report.html").write_text(report_html(front), encoding="utf-8")
+    (tmp_path / "driver.html").write_text(LINKED.replace("WIDTH", str(width)), encoding="utf-8")
+    text = dumped(tmp_path / "driver.html", tmp_path, *flags).replace("&nbsp;", " ")
+    return dict(re.findall(r'<i id="(\w+)">([^<]*)</i>', text))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_browser_links_all_pictures_in_light_and_dark_on_desks_and_phones(
+    front: dict[str, Any], tmp_path: Path, scheme: str, width: int
+) -> None:
+    found = reported(front, tmp_path, width, f"--blink-settings=preferredColorScheme={int(scheme == 'light')}")
+    point, baseline = front["points"][3], front["baseline"]
+    assert found["dark"] == str(scheme == "dark").lower()
+    assert float(found["contrast"]) >= 4.5, "WCAG 2.1's level AA for text"
+    assert int(found["width"]) <= width
+    assert found["requests"] == "0"
+    assert re.match(r"\w+Choice.*Bits per weight\d\.\d\d of 8Bytes[\d,]+ of [\d,]+", found["bits"])
+    assert "Bytes4,016Place4,096 to 8,112Steps1 to 2" in found["memory"]
+    assert re.match(r"Trial \d+Flash[\d,]+ BLowest so far[\d,]+ B", found["best"])
+    assert re.match(r"Trial 19\d", found["volume"])
+    assert found["title"] == "Point 3"
+    assert found["tip"].startswith("Point 3Holdout")
+    assert found["layers"].startswith(f"Point 3: 51 layers, {point['weight_bytes']:,} B for")
+    assert f"sets the plan's size, {point['memory']['bytes']:,} B: block_1_depthwise in 4 strips" in found["plan"]
+    assert f"RAM {point['ram_bytes']:,} B = this plan {point['memory']['bytes']:,} B + stack 1,024 B" in found["plan"]
+    assert found["row"] == "3"
+    assert found["rings"] == "6", "in the large plot, in four small ones and at its trial"
+    assert found["cost"].startswith("latency_ms")
+    assert "Lowest latency so far, ms" in found["cost"]
+    assert f"sets the plan's size, {baseline['memory']['bytes']:,} B" in found["start"]
+
+
+def test_browser_shows_hostile_operators_as_text(front: dict[str, Any], tmp_path: Path) -> None:
+    front["operators"] = [HOSTILE] * len(front["operators"])
+    (tmp_path / "report.html").write_text(report_html(front), encoding="utf-8")
+    page = Page(dumped(tmp_path / "report.html", tmp_path))
+    assert page.count("img") == 0
+    assert f"output of {HOSTILE}" in page.text
+
+
+def test_browser_draws_the_largest_front_that_is_to_be_expected(make_front: FrontMaker, tmp_path: Path) -> None:
+    front = make_front(points=40, trials=2_000)
+    for index in range(9):
+        more = {**front["layers"][20 + index], "name": f"more_{index}"}
+        front["layers"].append(more)
+        for row in (front["baseline"], *front["points"]):
+            row["layers"].append({**row["layers"][20 + index], "name": more["name"]})
+    page = report_html(front)
+    assert len(page.encode()) < 1_500_000
+    (tmp_path / "report.html").write_text(page, encoding="utf-8")
+    drawn = Page(dumped(tmp_path / "report.html", tmp_path))
+    marks = [a for tag, a in drawn.elements if tag == "circle" and a.get("role") == "radio"]
+    assert 30 < len(marks) <= 40, "all in the window"
+    assert drawn.count("circle") < 400, "trials are drawn together"
+    assert "40 points from 2,000 trials" in drawn.text

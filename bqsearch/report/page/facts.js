@@ -64,7 +64,7 @@ function sources() {
     [`${Quality}, holdout`, `By ${front.engines.holdout}, ${plural(data.holdout, "input")}, ${reading}.`, ["outputs"]],
     ["Drop, intervals", `${front.quality.intervals} A drop is in percentage points.`, null],
     ["Flash, RAM", front.footprint, ["linker", "size", "flash", "static", "stack", "arena", "ram"]],
-    ["Memory plan", "The plan that the RAM figure is made from; its highest byte is the arena's.", ["static", "arena"]],
+    ["Memory plan", "The plan that the RAM figure is made from; its highest byte is what RAM counts for activations and decoding.", ["static", "arena"]],
     ["Latency, energy", "The cost model's predictions from the board's constants, not a meter's.", ["instructions"]],
     ["Weights, bits", "Coded weights and their tables, to the byte. Ratio: the baseline's divided by the point's.",
       ["streams", "model.tflite", "outputs"]],

@@ -99,7 +99,7 @@ function showPiece(plan, view, tip, [left, top]) {
 
 const placeOf = (piece) => `${number(piece.offset)} to ${number(piece.offset + piece.bytes)}`;
 
-/** What stands at the peak, the highest first, and how the arena becomes the RAM figure. */
+/** What stands at the peak, the highest first, and how the plan becomes the RAM figure. */
 function peakTable(plan, row) {
   const here = plan.pieces.filter((piece) => stands(piece, plan.peak));
   here.sort((a, b) => b.offset + b.bytes - a.offset - a.bytes || b.bytes - a.bytes);
@@ -108,7 +108,7 @@ function peakTable(plan, row) {
   const head = headRow("Stands at the peak", "bytes", "place", "steps");
   const table = h("table", { class: "parts" }, head, h("tbody", {}, here.map(cell)));
   const twice = here.reduce((sum, piece) => sum + piece.bytes, 0) > plan.bytes;
-  const lead = `Step ${plan.peak} sets the arena's size, ${size(plan.bytes)}: ${plan.steps[plan.peak] ?? NONE}.`;
+  const lead = `Step ${plan.peak} sets the plan's size, ${size(plan.bytes)}: ${plan.steps[plan.peak] ?? NONE}.`;
   const over = twice ? " Pieces overlap where an output is written over input that is no longer needed." : "";
   const scroll = h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "What stands at the peak" }, table);
   return [h("p", { class: "peak" }, lead, over), scroll, h("p", { class: "fine peak" }, ramSum(row))];
@@ -117,5 +117,5 @@ function peakTable(plan, row) {
 function ramSum({ ram, memory, ram_bytes: total }) {
   const rest = Object.entries(ram).filter(([key, value]) => value && key !== "activations" && key !== "decode_buffer");
   const parts = rest.map(([key, value]) => ` + ${partName(key)} ${size(value)}`).join("");
-  return `RAM ${size(total)} = arena ${size(memory.bytes)}${parts}.`;
+  return `RAM ${size(total)} = this plan ${size(memory.bytes)}${parts}.`;
 }
