@@ -58,3 +58,14 @@ def _memory(timeline: Timeline) -> dict[str, Any]:
             for piece, b in ((piece, piece.buffer) for piece in timeline.pieces)
         ],
     }
+
+
+def is_memory(value: Any, operators: int) -> bool:
+    """Whether a plain value has the form of a network's memory over time, of so many operators."""
+    try:
+        steps, pieces, peak, _ = (value[key] for key in ("steps", "pieces", "peak", "bytes"))
+        named = [op for _, _, ops in steps for op in ops] + [piece[1] for piece in pieces if piece[1] is not None]
+        within = all(0 <= first <= last < len(steps) and nbytes >= 0 for _, _, _, nbytes, first, last in pieces)
+        return within and 0 <= peak < len(steps) and all(0 <= op < operators for op in named)
+    except (KeyError, TypeError, ValueError, IndexError):
+        return False

@@ -15,7 +15,7 @@ from bqsearch.measure import Measurements, Scorer
 from bqsearch.runtime import int8
 from bqsearch.search.driver import Searched, directions
 from bqsearch.search.expected import Estimate, estimates
-from bqsearch.search.figures import figures
+from bqsearch.search.figures import figures, is_memory
 from bqsearch.search.folder import RunFolder, write_json
 from bqsearch.search.pareto import undominated
 from bqsearch.search.planfile import file_names, write_point
@@ -335,7 +335,8 @@ def is_front(value: Any) -> bool:
     if not all(isinstance(value.get(key), kind) for key, kind in _PARTS.items()):
         return False
     wanted = _FIGURES | {f"{value['quality'].get('name')}_{split}" for split in ("search", "holdout")}
-    return all(isinstance(entry, dict) and set(entry) >= wanted for entry in (value["baseline"], *value["points"]))
+    entries, count = (value["baseline"], *value["points"]), len(value["operators"])
+    return all(isinstance(e, dict) and set(e) >= wanted and is_memory(e["memory"], count) for e in entries)
 
 
 def _notes(problem: Problem, front: Front) -> list[str]:
