@@ -38,6 +38,11 @@ def plain(text: object) -> str:
     return str(text).replace("$", r"\$")
 
 
+def short(name: str, most: int = 24) -> str:
+    """A long name without its middle: both ends tell layers apart."""
+    return name if len(name) <= most else f"{name[: most // 2 - 1]}…{name[-most // 2 :]}"
+
+
 def plain_frame(axes: Axes) -> None:
     """Quiet lines, and only two of four spines."""
     axes.grid(True, color="#E4E7EB", linewidth=0.8)

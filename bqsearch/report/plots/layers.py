@@ -8,7 +8,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from bqsearch.report import facts, words
 from bqsearch.report.facts import Front, Point
-from bqsearch.report.plots.canvas import BLUE, INK, TRACK, VERMILION, empty, plain, plain_frame, save, titled
+from bqsearch.report.plots.canvas import BLUE, INK, TRACK, VERMILION, empty, plain, plain_frame, save, short, titled
 
 LAYERS = 18  # more bars than this cannot be read in one panel
 
@@ -55,7 +55,7 @@ def layer_panel(axes: Axes, front: Front, shown: Point) -> None:
     spots = range(len(rows))
     axes.barh([spot - 0.19 for spot in spots], [row[1] for row in rows], 0.36, color="#C3CAD3", label="baseline")
     axes.barh([spot + 0.19 for spot in spots], [row[2] for row in rows], 0.36, color=BLUE, label=f"point {shown['id']}")
-    axes.set_yticks(list(spots), [plain(_short(row[0])) for row in rows])
+    axes.set_yticks(list(spots), [plain(short(row[0])) for row in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_title("Weight bytes of each layer", loc="left", fontsize=11, color=INK, pad=10)
     axes.xaxis.set_major_locator(MaxNLocator(5))
@@ -64,11 +64,6 @@ def layer_panel(axes: Axes, front: Front, shown: Point) -> None:
     axes.grid(False, axis="y")
     axes.tick_params(axis="y", labelsize=8 if len(rows) < 14 else 7, length=0)
     axes.legend(loc="lower right", bbox_to_anchor=(1.01, 0.99), ncols=2, fontsize=9, frameon=False)
-
-
-def _short(name: str, most: int = 24) -> str:
-    """A long name without its middle: both ends tell layers apart."""
-    return name if len(name) <= most else f"{name[: most // 2 - 1]}…{name[-most // 2 :]}"
 
 
 def _layer_rows(front: Front, shown: Point) -> list[tuple[str, float, float]]:

@@ -10,11 +10,11 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from bqsearch.report import facts, words
 from bqsearch.report.facts import Front, Point
-from bqsearch.report.plots.canvas import BLUE, GREEN, INK, ORANGE, PURPLE, plain, plain_frame, save, titled
+from bqsearch.report.plots.canvas import BLUE, GREEN, INK, ORANGE, PURPLE, plain, plain_frame, save, short, titled
 
 LOOKS = {"output": ("output of an operator", BLUE), "input": ("network's input", ORANGE)}
 LOOKS |= {"weights": ("decoded weights", GREEN), "scratch": ("scratch of a step", PURPLE)}
-NAMED = 4  # pieces that a title has room for
+NAMED = 3  # pieces that a title has room for
 
 _Piece = Sequence[Any]  # as front.json has it: role, operator, offset, bytes, first step, last step
 
@@ -27,8 +27,9 @@ def memory_png(front: Front, path: str | Path) -> None:
     figure.subplots_adjust(left=0.065, right=0.985, top=0.76, bottom=0.185)
     _plan(axes, shown)
     whose = f"point {shown['id']}" if "id" in shown else "the baseline"
-    title = f"Memory plan of {whose}: {_peak_words(front, shown)}\n{_standing_words(front, shown)}"
-    axes.set_title(title, loc="left", fontsize=11, color=INK, pad=10, linespacing=1.5)
+    axes.set_title(f"Memory plan of {whose}: {_peak_words(front, shown)}", loc="left", fontsize=11, color=INK, pad=24)
+    standing = _standing_words(front, shown)
+    axes.annotate(standing, (0, 1), (0, 9), "axes fraction", textcoords="offset points", fontsize=9, color="#55606E")
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower center", ncols=max(1, len(labels)), frameon=False, fontsize=9)
     save(figure, path)
@@ -74,9 +75,10 @@ def _standing_words(front: Front, shown: Point) -> str:
     standing = [piece for piece in shown["memory"]["pieces"] if piece[4] <= peak <= piece[5]]
     standing.sort(key=lambda piece: -int(piece[3]))
     told = [f"{_name(front, piece)} {words.size(piece[3])}" for piece in standing[:NAMED]]
-    return plain("; ".join(told) + (f"; {len(standing) - NAMED} more" if len(standing) > NAMED else ""))
+    rest = [f"{len(standing) - NAMED} smaller"] if len(standing) > NAMED else []
+    return plain(f"Then there stand {', '.join([*told, *rest])}")
 
 
 def _name(front: Front, piece: _Piece) -> str:
     role, op = piece[0], piece[1]
-    return "the input" if op is None else f"{role} of {front['operators'][op]}"
+    return "the input" if op is None else f"{role} of {short(front['operators'][op])}"
