@@ -75,3 +75,11 @@ def test_convergence_ends_at_the_lowest_flash_and_all_of_the_hypervolume(front: 
         t["flash_bytes"] for t in front["trials"] if t["feasible"] and t["accuracy_search"]
     )
     assert volume.lines[0].get_ydata()[-1] == 100
+
+
+def test_costs_have_a_panel_each_with_every_point(front: dict[str, Any], axes: Drawn) -> None:
+    panels = axes("costs.png", front)
+    assert [panel.get_xlabel() for panel in panels] == ["Flash", "RAM", "Latency, ms", "Energy, mJ"]
+    for panel, cost in zip(panels, ("flash_bytes", "ram_bytes", "latency_ms", "energy_mj"), strict=True):
+        marks = next(line for line in panel.lines if str(line.get_label()).startswith("front (holdout"))
+        assert sorted(marks.get_xdata()) == sorted(point[cost] for point in front["points"])
