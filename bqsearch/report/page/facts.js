@@ -80,7 +80,7 @@ function provenance() {
   const head = ["Figure", "How it was made", "Check"].map((text) => h("th", { scope: "col", class: "words" }, text));
   const table = h("table", { class: "sources" }, h("thead", {}, h("tr", {}, head)), h("tbody", {}, sources().map(row)));
   return h("div", { class: "long" }, h("h3", {}, "How each number was made"),
-    h("p", {}, `${front.quality.summary} kB is 1,000 bytes.`), table);
+    h("p", {}, `${front.quality.summary} kB is 1,000 bytes. Checks are those of bqsearch verify, by point.`), table);
 }
 
 function checkWords(names) {
