@@ -372,7 +372,7 @@ def verify(
 def report(
     folder: Annotated[Path, typer.Argument(help="A run's output folder.", metavar="DIR")], debug: Debug = False
 ) -> None:
-    """Draw report.html and pareto.png again, and print the table."""
+    """Draw report.html and the figures again, and print the table."""
     with errors_in_one_line(debug):
         from bqsearch import session
         from bqsearch.report.progress import View

@@ -31,7 +31,7 @@ from bqsearch.tracking.process import TrackerProcess
 from bqsearch.tracking.spool import Spool
 from bqsearch.zoo.base import ZooModel
 
-PNG, PAGE = "pareto.png", "report.html"
+PAGE = "report.html"
 NO_TRACKING = NO_SCORES = "none"
 _EXPECTED_POINTS = 40  # for the check of free disk
 _COPIES = 4  # as a model, as C text of coded weights, and both once more in MLflow's store
@@ -228,9 +228,9 @@ def _finish(tracker: TrackerProcess, view: View) -> None:
 
 
 def draw(described: Mapping[str, Any], path: Path) -> None:
-    """Write `pareto.png` and `report.html`, with what `verify` found of this front."""
+    """Write the figures and `report.html`, with what `verify` found of this front."""
     with disk_errors(path):
-        plots.pareto_png(described, path / PNG)
+        plots.draw(described, path)
     write_bytes(path / PAGE, html.report_html(described, verification.read(path)).encode())
 
 
@@ -243,7 +243,7 @@ def show(described: Mapping[str, Any], path: Path, view: View) -> None:
     view.out.print(tables.summary(described))
     for note in described["notes"]:
         view.note(note)
-    files = ["report.html", "pareto.png", "front.json", *(["points/"] if described["points"] else [])]
+    files = [PAGE, *plots.FIGURES, FRONT, *(["points/"] if described["points"] else [])]
     view.out.print(f"files: {path}/ ({', '.join(files)})", highlight=False)
     if view.quiet and described["recommended"] is None:
         view.warn(described["reason"])
@@ -387,4 +387,4 @@ def _ending(described: Mapping[str, Any]) -> tuple[str, dict[int, dict[str, floa
         best = described["points"][described["recommended"]]
         keys = (search, holdout, "flash_bytes", "ram_bytes", "latency_ms", "energy_mj", "ratio")
         metrics |= {f"recommended_{key}": best[key] for key in keys}
-    return status, pareto, metrics, [FRONT, PAGE, PNG, *(["points"] if described["points"] else [])]
+    return status, pareto, metrics, [FRONT, PAGE, *plots.FIGURES, *(["points"] if described["points"] else [])]

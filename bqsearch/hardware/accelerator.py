@@ -20,7 +20,9 @@ from bqsearch.hardware.dataflow import Axis, Chip, Convolution, Mapped, Mappings
 from bqsearch.hardware.footprint import Flash, Ram, constant_bytes
 from bqsearch.hardware.memory import ArenaPlan, greedy_arena
 from bqsearch.hardware.moves import Activations
+from bqsearch.hardware.schedule import Step
 from bqsearch.hardware.target import Target
+from bqsearch.hardware.timeline import Timeline, arena_timeline
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -199,6 +201,13 @@ class DramFootprint:
         del model
         return Ram(activations=self.activations, decode_buffer=0, weights=0, stack=0, static=0, peak=self._peak)
 
+    def timeline(self, model: CompressedModel) -> Timeline:
+        """What stands where in the DRAM for activations while the network runs; the same for every plan."""
+        del model
+        moves = self._arena.moves
+        steps = [Step(kind=move.kind, ops=move.ops, rows=move.rows, scratch=()) for move in moves]
+        return arena_timeline(self._arena, steps, self._fullest)
+
     def decodes(self, model: CompressedModel) -> Mapping[int, int]:
         """For each operator on the array how often its weights are fetched in an inference."""
         return {op: int(mapped.movement.weight_reads) for op, mapped in self.accelerator.mapped(model).items()}
@@ -223,7 +232,11 @@ class DramFootprint:
         return greedy_arena(Activations(graph=self.accelerator.graph))
 
     @cached_property
-    def _peak(self) -> str:
+    def _fullest(self) -> int:
+        """The step that sets the arena's size."""
         ends = [max((b.end for b in standing), default=0) for standing in self._arena.live]
-        step = ends.index(max(ends))
-        return operator_names(self.accelerator.graph)[self._arena.moves[step].ops[0]]
+        return ends.index(max(ends))
+
+    @property
+    def _peak(self) -> str:
+        return operator_names(self.accelerator.graph)[self._arena.moves[self._fullest].ops[0]]

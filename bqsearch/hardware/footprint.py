@@ -7,6 +7,7 @@ from typing import ClassVar, Protocol
 from bqsearch.compress import CompressedModel
 from bqsearch.graph.ir import Graph
 from bqsearch.graph.ops import Layer, layers
+from bqsearch.hardware.timeline import Timeline
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +87,10 @@ class Footprint(Protocol):
 
     def ram(self, model: CompressedModel) -> Ram:
         """Bytes of RAM."""
+        ...
+
+    def timeline(self, model: CompressedModel) -> Timeline:
+        """What stands where in the arena while the network runs; its size is `ram`'s activations and decode buffer."""
         ...
 
     def decodes(self, model: CompressedModel) -> Mapping[int, int]:

@@ -18,10 +18,12 @@ from bqsearch.graph.flatbuffer import data_bytes, file_bytes, serialize, unalign
 from bqsearch.graph.ir import Graph
 from bqsearch.graph.ops import Layer, layers, operator_names
 from bqsearch.hardware import offline
+from bqsearch.hardware.buffers import Buffer
 from bqsearch.hardware.footprint import Flash, Ram, constant_bytes
 from bqsearch.hardware.offline import OfflinePlan
 from bqsearch.hardware.target import Target
 from bqsearch.hardware.tflm import ALIGNMENT, BOARD, aligned, loading, plan_head, standing, tail
+from bqsearch.hardware.timeline import Piece, Stage, Timeline
 from bqsearch.packing.decode_op import HEADER, KINDS
 
 _VECTOR = 8  # bytes of a shape with one dimension
@@ -184,6 +186,19 @@ class MicroFootprint:
             + (terms.planned + data_bytes(len(offline.metadata(plan)[offline.METADATA])) if plan.offsets else 0)
         )
 
+    def timeline(self, model: CompressedModel) -> Timeline:
+        """What stands where in the arena's head; a stage is a scope of `tflm`, a decoder's among them."""
+        kinds = decoders(model)
+        plan = self.arena(kinds).plan
+        ops = self._sources(plan.graph, kinds)
+        run = [
+            Stage(kind="decode" if op.code == DECODE else "whole", ops=(ops[index],))
+            for index, op in enumerate(plan.graph.ops)
+        ]
+        pieces = [_piece(plan.graph, buffer, ops) for buffer in plan_head(plan.graph, plan.offsets).buffers]
+        stages = (Stage(kind="input", ops=()), *run)
+        return Timeline(stages=stages, pieces=tuple(pieces), peak=_fullest(plan))
+
     def decodes(self, model: CompressedModel) -> Mapping[int, int]:
         """Once, as a whole."""
         return {entry.layer.op: 1 for entry in model.layers}
@@ -222,18 +237,21 @@ class MicroFootprint:
 
     def _peak(self, plan: OfflinePlan, kinds: Mapping[int, int]) -> str:
         """The operator during which the head is fullest; a decoder stands for its reader."""
-        buffers = plan_head(plan.graph, plan.offsets).buffers
-        live = [[b for b in buffers if b.first <= scope <= b.last] for scope in range(1, len(plan.graph.ops) + 1)]
-        fill = [(max((b.end for b in held), default=0), sum(b.nbytes for b in held)) for held in live]
-        at = max(range(len(fill)), key=fill.__getitem__)
-        op = next(op for op in plan.graph.ops[at:] if op.code != DECODE)
-        return self._names[_before_prune(op.outputs[0], kinds)]
+        return self._names[self._sources(plan.graph, kinds)[_fullest(plan) - 1]]
+
+    def _sources(self, graph: Graph, kinds: Mapping[int, int]) -> list[int]:
+        """For each operator of a graph with decoders its index in the network; a decoder's is its reader's."""
+        found: list[int] = []
+        for op in reversed(graph.ops):
+            if op.code == DECODE:
+                found.append(found[-1])
+            else:
+                found.append(self.graph.producers[_before_prune(op.outputs[0], kinds)])
+        return found[::-1]
 
     @cached_property
-    def _names(self) -> dict[int, str]:
-        """Operators' names by their first output."""
-        named = zip(self.graph.ops, operator_names(self.graph), strict=True)
-        return {op.outputs[0]: name for op, name in named}
+    def _names(self) -> tuple[str, ...]:
+        return operator_names(self.graph)
 
     @cached_property
     def _terms(self) -> _Sum:
@@ -248,6 +266,25 @@ class MicroFootprint:
         """One float for each output channel, as far as the weights have it."""
         found = (self.graph.tensors[layer.weights].quantization for layer in layers(self.graph))
         return sum(q.scales.nbytes for q in found if q is not None)
+
+
+def _fullest(plan: OfflinePlan) -> int:
+    """The scope of the operator during which the head is fullest."""
+    buffers = plan_head(plan.graph, plan.offsets).buffers
+    live = [[b for b in buffers if b.first <= scope <= b.last] for scope in range(1, len(plan.graph.ops) + 1)]
+    fill = [(max((b.end for b in held), default=0), sum(b.nbytes for b in held)) for held in live]
+    return 1 + max(range(len(fill)), key=fill.__getitem__)
+
+
+def _piece(graph: Graph, buffer: Buffer, sources: Sequence[int]) -> Piece:
+    """What a buffer of the head is for; `sources` as `MicroFootprint` finds them."""
+    if buffer.tensor is None:
+        return Piece(role="scratch", op=sources[buffer.first - 1], buffer=buffer)
+    writer = graph.producers.get(buffer.tensor)
+    if writer is None:
+        return Piece(role="input", op=None, buffer=buffer)
+    role = "weights" if graph.ops[writer].code == DECODE else "output"
+    return Piece(role=role, op=sources[writer], buffer=buffer)
 
 
 def _before_prune(tensor: int, kinds: Mapping[int, int]) -> int:

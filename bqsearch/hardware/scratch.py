@@ -83,6 +83,18 @@ def scratch_sizes(
     return ()
 
 
+def scratch_roles(graph: Graph, ops: tuple[int, ...], kind: Kind) -> tuple[str, ...]:
+    """Names of the scratch buffers of a step, in the order above; arguments as in `scratch_sizes`."""
+    work = [SUPPORTED[graph.ops[i].code].work for i in ops]
+    if kind == "strips":
+        if "depthwise" in work:
+            return "filter", "tables", "window", "carry", "strip"
+        return ("filter", "tables", "strip") if work == ["conv"] else ("strip",)
+    if work == ["depthwise"]:
+        return "filter", "tables", "window"
+    return ("filter", "tables") if work in (["conv"], ["dense"]) else ()
+
+
 def window_shape(graph: Graph, op: Op) -> Shape:
     """Rows and columns of the part of a padded input channel that an output row of a convolution reads."""
     filters, output = graph.tensors[op.inputs[1]].shape, graph.tensors[op.outputs[0]].shape

@@ -19,6 +19,7 @@ from bqsearch.hardware.memory import ArenaPlan, Arenas, plan_arenas
 from bqsearch.hardware.schedule import ALIGNMENT, Schedule
 from bqsearch.hardware.scratch import aligned, decoder_bytes
 from bqsearch.hardware.target import Target
+from bqsearch.hardware.timeline import Timeline, arena_timeline
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -145,6 +146,12 @@ class StreamedFootprint:
     def schedule(self, model: CompressedModel) -> Schedule:
         """What the runtime executes, and where all of it lies."""
         return self.planner.schedule(model)
+
+    def timeline(self, model: CompressedModel) -> Timeline:
+        """What stands where in the arena while the network runs."""
+        plan = self.planner.plan_of(model)
+        _, peak = plan.with_tables(decoder_tables(model))
+        return arena_timeline(plan, self.schedule(model).steps, plan.step[peak])
 
     def decodes(self, model: CompressedModel) -> Mapping[int, int]:
         """For each operator how often its weights are decoded in an inference."""

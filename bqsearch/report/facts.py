@@ -30,6 +30,12 @@ def recommended(front: Front) -> Point | None:
     return next((point for point in front["points"] if point["id"] == chosen), None)
 
 
+def shown_point(front: Front) -> Point | None:
+    """The point that stands for the run: the recommended one, or else the best on the search split, if any."""
+    key = quality_key(front, "search")
+    return recommended(front) or max(front["points"], key=lambda point: point[key], default=None)
+
+
 def over_limits(point: Point, limits: Mapping[str, Any]) -> frozenset[str]:
     """Names of the figures of `point` that break a limit: any of "flash", "ram" and "drop"."""
     figures = {

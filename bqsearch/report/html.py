@@ -6,15 +6,19 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from html import escape
 from importlib import resources
 from typing import Any
 
 from bqsearch.report import facts, words
+from bqsearch.report.convergence import courses
 from bqsearch.report.facts import Front, Point
 from bqsearch.search.check import Check
 from bqsearch.search.verify import Verified
 
+# Parts of the page's script, each of which uses what is above it.
+SCRIPTS = ("base", "scales", "pick", "tables", "layers", "plot", "memory", "convergence", "facts", "start")
 SLOT = re.compile(r"\{\{(\w+)\}\}")
 CHECKS = {  # by the name of a check: its heading, and what its figures are
     "linker": ("Flash, B", "predicted", "linked"),
@@ -30,7 +34,7 @@ UNSAFE = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
 
 def report_html(front: Front, checked: Sequence[Verified] = ()) -> str:
     """The page of a finished run, with what `bqsearch verify` found. Links in it are relative to the run folder."""
-    script = _part("page.js")
+    script = _script()
     return _filled(
         _part("page.html"),
         {
@@ -44,7 +48,7 @@ def report_html(front: Front, checked: Sequence[Verified] = ()) -> str:
             "table": _plain_table(front),
             "checked": _checked_section(checked),
             "style": _part("page.css"),
-            "data": embedded(_slim(front)),
+            "data": embedded(_data(front, checked)),
             "script": script,
         },
     )
@@ -56,7 +60,12 @@ def embedded(value: Any) -> str:
 
 
 def _part(name: str) -> str:
-    return resources.files("bqsearch.report").joinpath(name).read_text(encoding="utf-8")
+    return resources.files("bqsearch.report").joinpath("page", name).read_text(encoding="utf-8")
+
+
+def _script() -> str:
+    body = "\n".join(_part(f"{name}.js") for name in SCRIPTS)
+    return f'"use strict";\n(() => {{\n{body}}})();\n'
 
 
 def _filled(template: str, parts: Mapping[str, str]) -> str:
@@ -73,11 +82,37 @@ def _policy(script: str) -> str:
     )
 
 
-def _slim(front: Front) -> dict[str, Any]:
-    """The front without the plans: the page links them."""
-    points = [{key: value for key, value in point.items() if key != "plan"} for point in front["points"]]
-    baseline = {key: value for key, value in front["baseline"].items() if key != "plan"}
-    return {**front, "points": points, "baseline": baseline}
+def _data(front: Front, checked: Sequence[Verified]) -> dict[str, Any]:
+    """The front without the plans, which the page links, and what is worked out from it for the page."""
+    return {
+        **front,
+        "points": [_slim(point) for point in front["points"]],
+        "baseline": _slim(front["baseline"]),
+        "trials": tabled(front["trials"]),
+        "convergence": {cost: asdict(course) for cost, course in courses(front).items()},
+        "checks": _tallied(checked),
+    }
+
+
+def _slim(point: Point) -> dict[str, Any]:
+    kept = {key: value for key, value in point.items() if key != "plan"}
+    return {**kept, "layers": tabled(point["layers"])}
+
+
+def tabled(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Rows with their keys said once: `{"keys": [...], "rows": [[...], ...]}`."""
+    keys = list(dict.fromkeys(key for row in rows for key in row))
+    return {"keys": keys, "rows": [[row.get(key) for key in keys] for row in rows]}
+
+
+def _tallied(checked: Sequence[Verified]) -> dict[str, list[int]]:
+    """For each check how many points passed it and how many failed it."""
+    found: dict[str, list[int]] = {}
+    for check in (check for point in checked for check in point.checks):
+        tally = found.setdefault(check.name, [0, 0])
+        if check.passed is not None:
+            tally[not check.passed] += 1
+    return found
 
 
 def _finite(value: Any) -> Any:

@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from bqsearch.compress import CompressedLayer
 from bqsearch.errors import ModelError
+from bqsearch.graph.ops import operator_names
 from bqsearch.measure import Measurements, Scorer
-from bqsearch.packing.entropy import shannon_bytes
 from bqsearch.runtime import int8
 from bqsearch.search.driver import Searched, directions
-from bqsearch.search.evaluate import static_metrics
 from bqsearch.search.expected import Estimate, estimates
+from bqsearch.search.figures import figures, is_memory
 from bqsearch.search.folder import RunFolder, write_json
 from bqsearch.search.pareto import undominated
 from bqsearch.search.planfile import file_names, write_point
@@ -297,6 +296,7 @@ def describe(problem: Problem, searched: Searched, front: Front) -> dict[str, An
             {"name": e.layer.name, "operator": e.layer.operator, "shape": list(e.layer.shape), "weights": e.layer.size}
             for e in problem.bank.layers
         ],
+        "operators": list(operator_names(problem.graph)),
         "footprint": problem.cost.footprint.provenance,
         "arena": {"bytes": problem.cost.footprint.activations, "lower_bound": problem.cost.footprint.lower_bound},
         "engines": {"search": problem.scorer.engine.name, "holdout": front.scorer.engine.name},
@@ -322,9 +322,10 @@ _PARTS = {
     "limits": dict,
     "settings": dict,
     "layers": list,
+    "operators": list,
 }
 _PARTS |= {"baseline": dict, "points": list, "trials": list, "objectives": list, "reason": str, "notes": list}
-_FIGURES = {"flash_bytes", "ram_bytes", "latency_ms", "energy_mj", "flash", "ram", "interval_holdout"}
+_FIGURES = {"flash_bytes", "ram_bytes", "latency_ms", "energy_mj", "flash", "ram", "memory", "interval_holdout"}
 
 
 def is_front(value: Any) -> bool:
@@ -333,8 +334,9 @@ def is_front(value: Any) -> bool:
         return False
     if not all(isinstance(value.get(key), kind) for key, kind in _PARTS.items()):
         return False
-    figures = _FIGURES | {f"{value['quality'].get('name')}_{split}" for split in ("search", "holdout")}
-    return all(isinstance(entry, dict) and set(entry) >= figures for entry in (value["baseline"], *value["points"]))
+    wanted = _FIGURES | {f"{value['quality'].get('name')}_{split}" for split in ("search", "holdout")}
+    entries, count = (value["baseline"], *value["points"]), len(value["operators"])
+    return all(isinstance(e, dict) and set(e) >= wanted and is_memory(e["memory"], count) for e in entries)
 
 
 def _notes(problem: Problem, front: Front) -> list[str]:
@@ -461,43 +463,10 @@ def _scored(problem: Problem, search: Floats, holdout: Floats) -> dict[str, Any]
     }
 
 
-def _figures(measured: Measurements) -> dict[str, Any]:
-    ram = asdict(measured.ram)
-    return {
-        **static_metrics(measured),
-        "flash": asdict(measured.flash),
-        "peak": ram.pop("peak"),
-        "ram": ram,
-        "layers": [_layer(entry) for entry in measured.model.layers],
-    }
-
-
-def _layer(entry: CompressedLayer) -> dict[str, Any]:
-    choice = entry.option.choice
-    return {
-        "name": entry.layer.name,
-        "choice": str(choice),
-        "scheme": choice.scheme,
-        "levels": choice.levels,
-        "coding": choice.coding,
-        "placement": choice.placement,
-        "bytes": entry.option.nbytes,
-        "weights": entry.layer.size,
-        "bits_per_weight": round(8 * entry.option.nbytes / entry.layer.size, 4),
-        "entropy_bytes": _entropy_bytes(entry),
-    }
-
-
-def _entropy_bytes(entry: CompressedLayer) -> float:
-    """What no code of the layer's symbols one by one can be shorter than, whatever its tables take besides."""
-    counts = np.bincount(entry.entry.symbols_of(entry.option).indices)[None]
-    return round(float(shannon_bytes(counts)[0]), 1)
-
-
 def _baseline(problem: Problem, front: Front) -> dict[str, Any]:
     measured = front.baseline
     fits = measured.flash.total <= problem.max_flash and measured.ram.total <= problem.max_ram
-    return {**_scored(problem, *front.before), **_figures(measured), "feasible": fits}
+    return {**_scored(problem, *front.before), **figures(measured), "feasible": fits}
 
 
 def _point(problem: Problem, front: Front, number: int) -> dict[str, Any]:
@@ -509,7 +478,7 @@ def _point(problem: Problem, front: Front, number: int) -> dict[str, Any]:
         **{key: value for key, value in point.record.metrics.items() if key.endswith("_search")},
         f"{quality.name}_holdout": float(point.holdout.mean()),
         "interval_holdout": list(quality.interval(point.holdout, CONFIDENCE)),
-        **_figures(point.measured),
+        **figures(point.measured),
         "drop_expected": point.estimate.drop,
         "drop_bound": point.estimate.bound,
         "drop_holdout": 100 * float(drops.mean()),

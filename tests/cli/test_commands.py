@@ -12,6 +12,7 @@ import pytest
 
 from bqsearch import registry
 from bqsearch.hardware import target
+from bqsearch.report import plots
 from program import Bqsearch, Run
 
 
@@ -44,12 +45,13 @@ def test_apply_refuses_another_model(finished: Run, bqsearch: Bqsearch, int8_mod
 
 
 def test_report_draws_again(finished: Run, bqsearch: Bqsearch) -> None:
-    drawn = {name: (finished.folder / name).read_bytes() for name in ("report.html", "pareto.png")}
+    drawn = {name: (finished.folder / name).read_bytes() for name in ("report.html", *plots.FIGURES)}
     for name in drawn:
         (finished.folder / name).unlink()
     done = bqsearch("report", finished.folder)
     assert done.returncode == 0, done.stderr
     assert "★" in done.stdout
+    assert all(name in done.stdout for name in drawn)
     assert drawn == {name: (finished.folder / name).read_bytes() for name in drawn}
 
 

@@ -74,7 +74,21 @@ def _figures(rows: list[dict[str, Any]], accuracy: float, ram_step: int, ram_lim
         "flash": flash,
         "ram": ram,
         "peak": "block_1_depthwise",
+        "memory": _memory(ram["activations"] + ram["decode_buffer"], len(rows)),
         "layers": rows,
+    }
+
+
+def _memory(arena: int, count: int) -> dict[str, Any]:
+    """Each operator writes over what the one before it read; the third one's scratch reaches to the arena's end."""
+    sizes = [max(64, 4_096 - 80 * index) for index in range(count)]
+    outputs = [["output", op, 4_096 * (op % 2), size, op, min(op + 1, count - 1)] for op, size in enumerate(sizes)]
+    scratch = [["filter", op, 8_192, 200 + op, op, op] for op in range(count) if op != 2]
+    return {
+        "bytes": arena,
+        "peak": 2,
+        "steps": [["strips" if op == 2 else "whole", 4 if op == 2 else 1, [op]] for op in range(count)],
+        "pieces": [["input", None, 4_096, 1_024, 0, 0], *outputs, *scratch, ["strip", 2, 8_192, arena - 8_192, 2, 2]],
     }
 
 
@@ -152,6 +166,7 @@ def _skeleton() -> dict[str, Any]:
         "limits": {"flash_bytes": 12_582_912, "ram_bytes": 16_384, "max_drop": 1.0},
         "settings": {"seed": 0, "sampler": "nsga2", "seconds": 12.3, "stopped": "trials"},
         "layers": _network(),
+        "operators": [layer["name"] for layer in _network()],
         "recommended": None,
         "reason": "No point keeps every limit.",
     }

@@ -226,6 +226,10 @@ def test_described_figures_are_those_of_the_files(
 def check_point(shown: dict[str, Any], point: front.Point, made: front.Front, described: dict[str, Any]) -> None:
     assert sum(shown["flash"].values()) == shown["flash_bytes"] == point.measured.flash.total
     assert sum(shown["ram"].values()) == shown["ram_bytes"] == point.measured.ram.total
+    memory, names = shown["memory"], described["operators"]
+    assert memory["bytes"] == shown["ram"]["activations"] + shown["ram"]["decode_buffer"]
+    assert max(offset + nbytes for _, _, offset, nbytes, _, _ in memory["pieces"]) == memory["bytes"]
+    assert names[memory["steps"][memory["peak"]][2][0]] == shown["peak"]
     assert sum(layer["bytes"] for layer in shown["layers"]) == shown["weight_bytes"]
     for layer, entry in zip(shown["layers"], point.measured.model.layers, strict=True):
         assert layer["entropy_bytes"] == pytest.approx(entropy_bytes(entry.option.codes), abs=0.051)

@@ -1,4 +1,4 @@
-"""The front as a figure for a paper or a pull request. Drawn through objects alone: pyplot keeps global state."""
+"""The front as a figure for a paper or a pull request."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,21 +6,19 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.patheffects import Normal, Stroke
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from bqsearch.report import facts, words
 from bqsearch.report.facts import Front, Point
+from bqsearch.report.plots.canvas import BLUE, DPI, GRAY, INK, ORANGE, VERMILION, empty, plain_frame, save, titled
+from bqsearch.report.plots.layers import layer_panel
 
-# Okabe and Ito's palette keeps its contrasts for every kind of color vision.
-BLUE, ORANGE, VERMILION, GRAY, INK = "#0072B2", "#E69F00", "#D55E00", "#9AA3AE", "#1B2430"
+COSTS = {"flash_bytes": "flash", "ram_bytes": "RAM", "latency_ms": "latency", "energy_mj": "energy"}
+UNITS = {"latency_ms": "ms", "energy_mj": "mJ"}  # of the others bytes
 WIDE_RANGE = 6.0  # costs that differ by more than this factor are drawn on a logarithmic axis
 WINDOW = 10.0  # percentage points below the baseline that are worth drawing
 CROWD = 25  # with more points than this the intervals are drawn fainter
-LAYERS = 18  # more bars than this cannot be read in one panel
-DPI = 160
 OFFSETS = [
     (x, y) for y in (-42, -75, 42, -120, -160, -185) for x in (86, -86, 60, 0, 130, 170)
 ]  # where a label may stand
@@ -31,29 +29,27 @@ def pareto_png(front: Front, path: str | Path) -> None:
 
     The same front gives the same file, bit for bit.
     """
-    figure = Figure(figsize=(12, 5.6), dpi=DPI, facecolor="white")
-    FigureCanvasAgg(figure)
+    figure = titled(front, 12, 5.6)
     left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
     gap = 0.16 if _ram_varies(front) else 0.4  # the names of the layers stand in the gap
     figure.subplots_adjust(left=0.065, right=0.985, top=0.79, bottom=0.185, wspace=gap)
-    _title(figure, front)
-    _front_panel(left, front, "flash")
+    front_panel(left, front, "flash_bytes")
     _second_panel(right, front)
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower center", ncols=max(1, len(labels)), frameon=False, fontsize=9)
-    figure.savefig(path, format="png", metadata={"Software": None})
+    save(figure, path)
 
 
-def _title(figure: Figure, front: Front) -> None:
-    figure.text(0.055, 0.95, _plain(front["study"]), fontsize=15, fontweight="bold", color=INK, va="center")
-    done = front["settings"].get("trials_done", len(front["trials"]))
-    parts = (facts.title(front), f"data {front['data']['name']}", f"{done} trials")
-    figure.text(0.055, 0.9, _plain("  ·  ".join(parts)), fontsize=10, color="#55606E", va="center")
+def _in_bytes(cost: str) -> bool:
+    return cost not in UNITS
 
 
-def _plain(text: object) -> str:
-    """Text that matplotlib does not read as mathematics."""
-    return str(text).replace("$", r"\$")
+def _unit(cost: str) -> str:
+    return f", {UNITS[cost]}" if cost in UNITS else ""
+
+
+def _worded(cost: str, value: float) -> str:
+    return words.size(value) if _in_bytes(cost) else f"{words.figure(value)} {UNITS[cost]}"
 
 
 def _ram_varies(front: Front) -> bool:
@@ -61,41 +57,32 @@ def _ram_varies(front: Front) -> bool:
 
 
 def _second_panel(axes: Axes, front: Front) -> None:
-    key = facts.quality_key(front, "search")
-    shown = facts.recommended(front) or max(front["points"], key=lambda point: point[key], default=None)
+    shown = facts.shown_point(front)
     if _ram_varies(front):
-        _front_panel(axes, front, "ram")
+        front_panel(axes, front, "ram_bytes")
     elif shown is not None:
-        _layer_panel(axes, front, shown)
+        layer_panel(axes, front, shown)
     else:
-        axes.set_axis_off()
-        axes.text(0.5, 0.5, "No point on the front", ha="center", va="center", color=INK, transform=axes.transAxes)
+        empty(axes, "No point on the front")
 
 
-def _front_panel(axes: Axes, front: Front, name: str) -> None:
-    title = {"flash": "flash", "ram": "RAM"}[name]
+def front_panel(axes: Axes, front: Front, cost: str) -> None:
+    """Draws the quality against one of `COSTS`."""
+    title = COSTS[cost]
     split, quality = facts.shown_split(front), front["quality"]["name"].capitalize()
     key = facts.quality_key(front, split)
     low, high = _quality_window(front, key)
     axes.set_ylim(low, high)
-    _cost_axis(axes, front, name)
-    _draw_trials(axes, front, name, low)
-    _draw_limits(axes, front, name, key)
-    _draw_points(axes, front, name, key)
-    _draw_marks(axes, front, name, key)
+    _cost_axis(axes, front, cost)
+    _draw_trials(axes, front, cost, low)
+    _draw_limits(axes, front, cost, key)
+    _draw_points(axes, front, cost, key)
+    _draw_marks(axes, front, cost, key)
     axes.set_title(f"{quality} on the {split} split against {title}", loc="left", fontsize=11, color=INK, pad=10)
     axes.set_ylabel(f"{quality}, %", color=INK)
-    axes.set_xlabel(title[0].upper() + title[1:], color=INK)
+    axes.set_xlabel(title[0].upper() + title[1:] + _unit(cost), color=INK)
     _note_hidden(axes, front, key, low)
-    _plain_frame(axes)
-
-
-def _plain_frame(axes: Axes) -> None:
-    axes.grid(True, color="#E4E7EB", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color("#A8B0BA")
-    axes.tick_params(colors="#3B4552", labelsize=9, length=3)
+    plain_frame(axes)
 
 
 def _scale_rows(front: Front) -> list[Point]:
@@ -122,10 +109,10 @@ def _ends(front: Front, row: Point, key: str) -> list[float]:
     return [100 * value for value in (row.get(key), *(interval or ())) if value is not None]
 
 
-def _cost_axis(axes: Axes, front: Front, name: str) -> None:
-    costs = [row[f"{name}_bytes"] for row in _scale_rows(front)]
+def _cost_axis(axes: Axes, front: Front, cost: str) -> None:
+    costs = [row[cost] for row in _scale_rows(front)]
     low, high = min(costs), max(costs)
-    limit = front["limits"].get(f"{name}_bytes")
+    limit = front["limits"].get(cost)
     if limit is not None and low < limit < 1.5 * high:
         high = max(high, limit)
     if low > 0 and high / low > WIDE_RANGE:
@@ -137,19 +124,21 @@ def _cost_axis(axes: Axes, front: Front, name: str) -> None:
         room = 0.06 * (high - low) or 0.05 * high
         axes.set_xlim(low - room, high + room)
         axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: words.short_size(value)))
+    axes.xaxis.set_major_formatter(
+        FuncFormatter(lambda value, _: words.short_size(value) if _in_bytes(cost) else f"{value:.4g}")
+    )
 
 
-def _draw_trials(axes: Axes, front: Front, name: str, low: float) -> None:
+def _draw_trials(axes: Axes, front: Front, cost: str, low: float) -> None:
     left, right = axes.get_xlim()
     key = facts.quality_key(front, "search")
     for feasible, face in ((True, GRAY), (False, "none")):
         spots = [
-            (trial[f"{name}_bytes"], 100 * trial[key])
+            (trial[cost], 100 * trial[key])
             for trial in front["trials"]
             if trial[key] is not None and bool(trial["feasible"]) is feasible
         ]
-        spots = [(cost, quality) for cost, quality in spots if left <= cost <= right and quality >= low]
+        spots = [(x, quality) for x, quality in spots if left <= x <= right and quality >= low]
         label = "trial (search split)" if feasible else "trial that breaks a limit"
         alpha = 0.6 if len(front["trials"]) <= 500 else 0.35
         if spots:
@@ -157,8 +146,8 @@ def _draw_trials(axes: Axes, front: Front, name: str, low: float) -> None:
             axes.scatter(costs, qualities, s=11, color=face, edgecolors=GRAY, linewidths=0.7, alpha=alpha, label=label)
 
 
-def _draw_limits(axes: Axes, front: Front, name: str, key: str) -> None:
-    limit, floor = front["limits"].get(f"{name}_bytes"), facts.quality_floor(front, key)
+def _draw_limits(axes: Axes, front: Front, cost: str, key: str) -> None:
+    limit, floor = front["limits"].get(cost), facts.quality_floor(front, key)
     left, right = axes.get_xlim()
     if floor is not None:
         axes.axhline(100 * floor, color=VERMILION, linewidth=1.2, linestyle=(0, (5, 3)))
@@ -186,14 +175,14 @@ def _limit_note(
     axes.annotate(text, spot, offset, xycoords=coordinates, textcoords="offset points", **style)
 
 
-def _draw_points(axes: Axes, front: Front, name: str, key: str) -> None:
+def _draw_points(axes: Axes, front: Front, cost: str, key: str) -> None:
     points = [point for point in facts.by_flash(front) if point.get(key) is not None]
     if not points:
         return
-    costs, qualities = [point[f"{name}_bytes"] for point in points], [100 * point[key] for point in points]
+    costs, qualities = [point[cost] for point in points], [100 * point[key] for point in points]
     steps = facts.staircase(zip(costs, qualities, strict=True))
     steps.append((axes.get_xlim()[1], steps[-1][1]))
-    axes.step([cost for cost, _ in steps], [top for _, top in steps], where="post", color=BLUE, linewidth=1.4, zorder=3)
+    axes.step([x for x, _ in steps], [top for _, top in steps], where="post", color=BLUE, linewidth=1.4, zorder=3)
     held = facts.has_holdout(front)
     if held:
         axes.errorbar(
@@ -217,16 +206,16 @@ def _whiskers(points: Sequence[Point], key: str) -> list[list[float]]:
     return [lower, [max(0.0, 100 * (high - middle)) for middle, (_, high) in pairs]]
 
 
-def _draw_marks(axes: Axes, front: Front, name: str, key: str) -> None:
+def _draw_marks(axes: Axes, front: Front, cost: str, key: str) -> None:
     """The baseline's diamond and the recommended point's star."""
     baseline, chosen = front["baseline"], facts.recommended(front)
     if baseline.get(key) is not None:
         label = "baseline" if baseline.get("feasible", True) else "baseline (does not fit)"
         face = INK if baseline.get("feasible", True) else "white"
-        spot = (baseline[f"{name}_bytes"], 100 * baseline[key])
+        spot = (baseline[cost], 100 * baseline[key])
         axes.plot(*spot, "D", color=face, markeredgecolor=INK, markersize=7, zorder=5, label=label, linestyle="none")
     if chosen is not None and chosen.get(key) is not None:
-        spot = (chosen[f"{name}_bytes"], 100 * chosen[key])
+        spot = (chosen[cost], 100 * chosen[key])
         axes.plot(
             *spot,
             "*",
@@ -237,18 +226,18 @@ def _draw_marks(axes: Axes, front: Front, name: str, key: str) -> None:
             label="recommended",
             linestyle="none",
         )
-        _label_chosen(axes, front, name, key)
+        _label_chosen(axes, front, cost, key)
 
 
-def _label_chosen(axes: Axes, front: Front, name: str, key: str) -> None:
+def _label_chosen(axes: Axes, front: Front, cost: str, key: str) -> None:
     chosen = facts.recommended(front)
     if chosen is None:
         return
-    spot = (chosen[f"{name}_bytes"], 100 * chosen[key])
+    spot = (chosen[cost], 100 * chosen[key])
     axes.annotate(
-        f"point {chosen['id']}\n{spot[1]:.2f} %, {words.size(spot[0])}",
+        f"point {chosen['id']}\n{spot[1]:.2f} %, {_worded(cost, spot[0])}",
         spot,
-        _free_offset(axes, front, name, key, spot),
+        _free_offset(axes, front, cost, key, spot),
         textcoords="offset points",
         ha="center",
         va="center",
@@ -260,11 +249,11 @@ def _label_chosen(axes: Axes, front: Front, name: str, key: str) -> None:
     )
 
 
-def _free_offset(axes: Axes, front: Front, name: str, key: str, spot: tuple[float, float]) -> tuple[float, float]:
+def _free_offset(axes: Axes, front: Front, cost: str, key: str, spot: tuple[float, float]) -> tuple[float, float]:
     """Where a label around `spot` hides the fewest marks, in typographic points."""
     rows = [(row, row.get(key), 20) for row in [front["baseline"], *front["points"]]]
     rows += [(trial, trial[facts.quality_key(front, "search")], 1) for trial in front["trials"]]
-    marks = [(row[f"{name}_bytes"], 100 * quality, weight) for row, quality, weight in rows if quality is not None]
+    marks = [(row[cost], 100 * quality, weight) for row, quality, weight in rows if quality is not None]
     pixels = axes.transData.transform([mark[:2] for mark in marks])
     center, scale = axes.transData.transform(spot), DPI / 72
     frame = axes.get_window_extent()
@@ -285,37 +274,3 @@ def _note_hidden(axes: Axes, front: Front, key: str, low: float) -> None:
     if hidden:
         text = f"{hidden} {'point' if hidden == 1 else 'points'} below this window"
         axes.annotate(text, (0.012, 0.015), xycoords="axes fraction", fontsize=8, color="#55606E", va="bottom")
-
-
-def _layer_panel(axes: Axes, front: Front, shown: Point) -> None:
-    """Pairs of bars: what each large layer weighs in the baseline, and what it weighs in the shown point."""
-    rows = _layer_rows(front, shown)
-    spots = range(len(rows))
-    axes.barh([spot - 0.19 for spot in spots], [row[1] for row in rows], 0.36, color="#C3CAD3", label="baseline")
-    axes.barh([spot + 0.19 for spot in spots], [row[2] for row in rows], 0.36, color=BLUE, label=f"point {shown['id']}")
-    axes.set_yticks(list(spots), [_plain(_short(row[0])) for row in rows])
-    axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.set_title("Weight bytes of each layer", loc="left", fontsize=11, color=INK, pad=10)
-    axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: words.short_size(value)))
-    _plain_frame(axes)
-    axes.grid(False, axis="y")
-    axes.tick_params(axis="y", labelsize=8 if len(rows) < 14 else 7, length=0)
-    axes.legend(loc="lower right", bbox_to_anchor=(1.01, 0.99), ncols=2, fontsize=9, frameon=False)
-
-
-def _short(name: str, most: int = 24) -> str:
-    """A long name without its middle: both ends tell layers apart."""
-    return name if len(name) <= most else f"{name[: most // 2 - 1]}…{name[-most // 2 :]}"
-
-
-def _layer_rows(front: Front, shown: Point) -> list[tuple[str, float, float]]:
-    """(name, baseline bytes, shown bytes) in the network's order; the small layers are summed into one row."""
-    start = {layer["name"]: layer["bytes"] for layer in front["baseline"].get("layers") or front["layers"]}
-    rows = [(layer["name"], start.get(layer["name"], layer["weights"]), layer["bytes"]) for layer in shown["layers"]]
-    if len(rows) <= LAYERS:
-        return rows
-    large = sorted(sorted(range(len(rows)), key=lambda index: -rows[index][1])[: LAYERS - 1])
-    small = [row for index, row in enumerate(rows) if index not in large]
-    rest = (f"{len(small)} smaller layers", sum(row[1] for row in small), sum(row[2] for row in small))
-    return [*(rows[index] for index in large), rest]

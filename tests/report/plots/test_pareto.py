@@ -10,8 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from bqsearch.report import plots
-from bqsearch.report.plots import pareto_png
+from bqsearch.report.plots import pareto, pareto_png
 
 FrontMaker = Callable[..., dict[str, Any]]
 
@@ -23,7 +22,7 @@ def axes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[dict[str,
     def draw(front: dict[str, Any]) -> list[Axes]:
         drawn: list[Figure] = []
         monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
-        plots.pareto_png(front, tmp_path / "unused.png")
+        pareto.pareto_png(front, tmp_path / "unused.png")
         return list(drawn[0].axes)
 
     return draw
