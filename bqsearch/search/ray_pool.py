@@ -100,9 +100,8 @@ class RayPool:
     def _await(self, worker: _Worker) -> None:
         """Give it nothing until it answers."""
         worker.there, worker.since = False, monotonic()
-        worker.actor.ready.options(max_task_retries=-1).remote().future().add_done_callback(
-            partial(self._begun, worker)
-        )
+        answer = worker.actor.ready.options(max_task_retries=-1).remote()
+        answer.future().add_done_callback(partial(self._begun, worker))
 
     def _begun(self, worker: _Worker, answer: Future[bool]) -> None:
         with self._lock:

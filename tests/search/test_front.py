@@ -15,7 +15,7 @@ from bqsearch.errors import ModelError
 from bqsearch.graph.flatbuffer import serialize
 from bqsearch.hardware import target
 from bqsearch.importers.tflite import load
-from bqsearch.measure import Micro
+from bqsearch.measure import Micro, Run
 from bqsearch.plan import Plan
 from bqsearch.runtime import tflm
 from bqsearch.runtime.litert import Runner
@@ -327,15 +327,15 @@ def micro(files: dict[str, str]) -> Problem:
     return prepared(files, target="nrf52840", trials=12, max_drop=8.0)
 
 
-def refusing(plans: set[str]) -> Callable[[Micro, CompressedModel, Array], Array]:
+def refusing(plans: set[str]) -> Callable[[Micro, CompressedModel], Run]:
     """An interpreter that aborts on these plans, and is LiteRT for others."""
 
-    def run(self: Micro, model: CompressedModel, inputs: Array) -> Array:
+    def opened(self: Micro, model: CompressedModel) -> Run:
         if model.plan.hash in plans:
             raise ModelError("TensorFlow Lite Micro cannot run this model (signal 6): shift is too large")
-        return Runner(model.decoded()).run(inputs)[0]
+        return lambda inputs: Runner(model.decoded()).run(inputs)[0]
 
-    return run
+    return opened
 
 
 def test_what_the_interpreter_aborts_on_is_left_out_with_a_note(
@@ -345,7 +345,7 @@ def test_what_the_interpreter_aborts_on_is_left_out_with_a_note(
     chosen = front.pareto_trials(micro, found.records)
     assert len(chosen) > 1
     aborted = chosen[0]
-    monkeypatch.setattr(Micro, "run", refusing({found.records[aborted].plan.hash}))
+    monkeypatch.setattr(Micro, "opened", refusing({found.records[aborted].plan.hash}))
     made = front.make_front(micro, found, silent)
     assert [point.trial for point in made.points] == chosen[1:]
     assert list(made.refused) == [aborted]
@@ -366,7 +366,7 @@ def test_a_front_of_which_the_interpreter_runs_nothing_says_so(
     found = search(micro, tmp_path)
     runs = iter([refusing(set())])  # the baseline's, which comes first
     broken = refusing({record.plan.hash for record in found.records})
-    monkeypatch.setattr(Micro, "run", lambda *arguments: next(runs, broken)(*arguments))
+    monkeypatch.setattr(Micro, "opened", lambda *arguments: next(runs, broken)(*arguments))
     made = front.make_front(micro, found, silent)
     assert (made.points, made.recommended) == ((), None)
     assert made.reason.startswith("every candidate for the front is left out: TensorFlow Lite Micro cannot run")
