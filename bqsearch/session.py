@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,11 @@ from bqsearch.search.quality import wilson_interval
 from bqsearch.search.record import Record, record_of
 from bqsearch.search.spec import StudySpec, make_spec, read_study
 from bqsearch.search.store import TrialStore, open_journal, open_url
-from bqsearch.tracking import mlflow
+from bqsearch.tracking import git, process
+from bqsearch.tracking.convergence import Axis
+from bqsearch.tracking.mlflow import local_uri
 from bqsearch.tracking.process import TrackerProcess
-from bqsearch.tracking.spool import Spool
+from bqsearch.tracking.spool import Spool, without_password
 from bqsearch.zoo.base import ZooModel
 
 PNG, PAGE = "pareto.png", "report.html"
@@ -82,19 +85,16 @@ def run(
             resume or storage is None,
             alone=storage is None,
         )
-        described = _search(problem, store, folder, _uri(folder, tracking_uri), view)
+        described = _search(problem, store, folder, tracking_uri, view)
     interrupted = described["settings"]["stopped"] == "interrupted"
     return Outcome(found=described["recommended"] is not None, interrupted=interrupted)
 
 
-def _uri(folder: RunFolder, given: str | None) -> str | None:
-    return None if given == NO_TRACKING else given or mlflow.local_uri(folder.path)
-
-
 def _search(problem: Problem, store: TrialStore, folder: RunFolder, uri: str | None, view: View) -> dict[str, Any]:
     spool = Spool(folder.path)
-    spool.start(problem.spec.name, _params(problem), _tags(problem))
-    tracker = TrackerProcess(folder.path, uri) if uri else None
+    tracked = uri != NO_TRACKING
+    spool.start(problem.spec.name, _params(problem), _tags(problem), _axes(problem), uri if tracked else None)
+    tracker = TrackerProcess(folder.path, uri or local_uri(folder.path)) if tracked else None
 
     def on_trial(number: int, record: Record) -> None:
         spool.trial(number, record)
@@ -111,6 +111,7 @@ def _search(problem: Problem, store: TrialStore, folder: RunFolder, uri: str | N
                 described = front.write_front(problem, searched, front.make_front(problem, searched, on_stage), folder)
                 on_stage("drawing the report")
                 draw(described, folder.path)
+            spool.example(problem.scorer.inputs[:1])
             spool.end(*_ending(described))
             show(described, folder.path, view)
         if tracker is not None:
@@ -124,10 +125,16 @@ def _search(problem: Problem, store: TrialStore, folder: RunFolder, uri: str | N
 def _finish(tracker: TrackerProcess, view: View) -> None:
     try:
         with view.stages() as on_stage:
-            on_stage("handing the last trials to MLflow")
-            tracker.finish()
+            tracker.finish(on_stage)
     except BqsearchError as error:
         view.warn(str(error))
+
+
+def sync(path: Path, tracking_uri: str | None, view: View) -> None:
+    """Tell MLflow what it does not have of a run."""
+    with view.stages() as on_stage:
+        where = process.sync(path, tracking_uri, on_stage)
+    view.out.print(f"MLflow has all of {path}: {without_password(where)}", highlight=False)
 
 
 def draw(described: Mapping[str, Any], path: Path) -> None:
@@ -268,16 +275,28 @@ def _params(problem: Problem) -> dict[str, Any]:
 
 
 def _tags(problem: Problem) -> dict[str, str]:
+    commit = git.commit_of(Path.cwd())
     return {
         "model": problem.spec.model,
         "target": problem.cost.target.name,
+        "seed": str(problem.spec.seed),
         "data_sha256": problem.data.fingerprint,
         "model_sha256": problem.source,
+        "bqsearch": version("bqsearch"),
+        **({} if commit is None else {"git_commit": commit}),
     }
 
 
-def _ending(described: Mapping[str, Any]) -> tuple[str, dict[int, dict[str, float]], dict[str, float], list[str]]:
-    """What the tracker is told at the end: status, the front's final figures, the run's, and files."""
+def _axes(problem: Problem) -> list[Axis]:
+    """The objectives, with the uncompressed network's values."""
+    found = [(o, float(o.read(problem.baseline))) for o in problem.objectives]
+    return [Axis(name=objective.name, direction=objective.direction, baseline=value) for objective, value in found]
+
+
+def _ending(
+    described: Mapping[str, Any],
+) -> tuple[str, dict[int, dict[str, float]], dict[str, float], list[str], int | None]:
+    """What the tracker is told at the end: status, the front's final figures, the run's, files, what is recommended."""
     status = "KILLED" if described["settings"]["stopped"] == "interrupted" else "FINISHED"
     search, holdout = (facts.quality_key(described, split) for split in ("search", "holdout"))
     pareto = {
@@ -290,4 +309,5 @@ def _ending(described: Mapping[str, Any]) -> tuple[str, dict[int, dict[str, floa
         best = described["points"][described["recommended"]]
         keys = (search, holdout, "flash_bytes", "ram_bytes", "latency_ms", "energy_mj", "ratio")
         metrics |= {f"recommended_{key}": best[key] for key in keys}
-    return status, pareto, metrics, [FRONT, PAGE, PNG, *(["points"] if described["points"] else [])]
+    files = [FRONT, PAGE, PNG, *(["points"] if described["points"] else [])]
+    return status, pareto, metrics, files, described["recommended"]

@@ -134,7 +134,7 @@ def search(problem: Problem, store: TrialStore, on_trial: OnTrial, stop: Event) 
         on_trial: Called with number and record once a trial is stored; earlier sessions' trials come first.
         stop: Begin no further trial.
     """
-    baseline = problem.measure(problem.bank.baseline)
+    baseline = problem.baseline
     problem.quality.scores(baseline.scorer, baseline.outputs)  # run before the clock starts
     finished = store.finished()
     records = [record_of(trial) for trial in finished]
