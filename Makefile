@@ -7,7 +7,7 @@ DEBIAN := chromium postgresql gcc libc6-dev clang libclang-rt-dev cmake qemu-sys
   gcc-arm-none-eabi libnewlib-arm-none-eabi gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf
 RUN := runs/mobilenet_v2-hifive1
 
-.PHONY: run venv venv-dev debian lint types contracts test test-all fuzz bench ranking post-training readme results code-tables instructions lock clean
+.PHONY: run venv venv-dev debian lint types contracts test test-all fuzz bench ranking post-training readme screenshots results code-tables instructions lock clean
 
 run: venv
 	$(BIN)/bqsearch run --model mobilenet_v2 --target hifive1 $(if $(wildcard $(RUN)/*),--resume)
@@ -68,10 +68,15 @@ ranking: venv-dev
 bench: venv-dev
 	$(BIN)/python benchmarks/search_speed.py
 	$(BIN)/python benchmarks/bank_speed.py
+	$(BIN)/python benchmarks/tracking.py
 
 # Runs the command in the README and puts what it prints and draws there.
 readme: venv-dev
 	$(BIN)/python benchmarks/readme.py
+
+# Looks at the README's run in MLflow's own UI, and puts pictures of it into docs/.
+screenshots: run venv-dev
+	BQSEARCH_UI_RUN=$(RUN) BQSEARCH_SCREENSHOTS=docs $(BIN)/pytest tests/tracking/test_ui.py
 
 # Runs the studies of real networks, which lie where BQSEARCH_MODELS and BQSEARCH_DATA say, and puts the table there.
 results: venv-dev

@@ -15,7 +15,7 @@ from bqsearch.search import driver, prepare
 from bqsearch.search.record import Record
 from bqsearch.search.spec import make_spec
 from bqsearch.search.store import TrialStore, open_journal
-from bqsearch.tracking import mlflow
+from bqsearch.tracking.mlflow import local_uri
 from bqsearch.tracking.process import TrackerProcess
 from bqsearch.tracking.spool import Spool
 
@@ -63,8 +63,8 @@ def undisturbed(problem: prepare.Problem, searched: driver.Searched) -> float:
 def search(problem: prepare.Problem, folder: Path, tracked: bool) -> driver.Searched:
     """A search as `bqsearch run` does it, in a folder of its own."""
     spool = Spool(folder)
-    spool.start(problem.spec.name, {}, {})
-    tracker = TrackerProcess(folder, mlflow.local_uri(folder)) if tracked else None
+    spool.start(problem.spec.name, {}, {}, [], None)
+    tracker = TrackerProcess(folder, local_uri(folder)) if tracked else None
     store = TrialStore(
         open_journal(folder / "trials.journal"),
         problem.spec.name,
@@ -78,8 +78,8 @@ def search(problem: prepare.Problem, folder: Path, tracked: bool) -> driver.Sear
 
     searched = driver.search(problem, store, on_trial, threading.Event())
     if tracker is not None:
-        spool.end("FINISHED", {}, {}, [])
-        tracker.finish()
+        spool.end("FINISHED", {}, {}, [], None)
+        tracker.finish(lambda stage: None)
     return searched
 
 

@@ -398,6 +398,22 @@ def ui(
 
 
 @app.command()
+def sync(
+    folder: Annotated[Path, typer.Argument(help="A run's output folder.", metavar="DIR")],
+    tracking_uri: Annotated[
+        str | None, _option("MLflow server or store.", default="where the run was tracked", metavar="URI")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Tell MLflow what it does not have of a run, as after a server was down. What it has is not told twice."""
+    with errors_in_one_line(debug):
+        from bqsearch import session
+        from bqsearch.report.progress import View
+
+        session.sync(folder, tracking_uri, View())
+
+
+@app.command()
 def train(
     model: Annotated[str, typer.Argument(help="Built-in model.", metavar="NAME")],
     data: Data = None,

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,11 @@ from bqsearch.search.scores import Scores
 from bqsearch.search.spec import StudySpec, make_spec, read_study
 from bqsearch.search.store import TrialStore, open_journal, open_url
 from bqsearch.search.sweep import read_sweep
-from bqsearch.tracking import mlflow
+from bqsearch.tracking import git, process
+from bqsearch.tracking.convergence import Axis
+from bqsearch.tracking.mlflow import local_uri
 from bqsearch.tracking.process import TrackerProcess
-from bqsearch.tracking.spool import Spool
+from bqsearch.tracking.spool import Spool, without_password
 from bqsearch.zoo.base import ZooModel
 
 PAGE = "report.html"
@@ -170,10 +173,6 @@ def _compared(path: Path, ended: Outcome | BqsearchError) -> dict[str, Any] | st
     return read_front(path) if isinstance(ended, Outcome) else str(ended)
 
 
-def _uri(folder: RunFolder, given: str | None) -> str | None:
-    return None if given == NO_TRACKING else given or mlflow.local_uri(folder.path)
-
-
 def _scores(folder: str | None, view: View) -> Scores | None:
     """Scores of other runs; a cache folder that cannot be used is no reason not to search."""
     if folder == NO_SCORES:
@@ -188,10 +187,11 @@ def _scores(folder: str | None, view: View) -> Scores | None:
 
 
 def _search(problem: Problem, store: TrialStore, folder: RunFolder, means: Means, view: View) -> dict[str, Any]:
-    uri, scores = _uri(folder, means.tracking_uri), _scores(means.scores, view)
+    uri, scores = means.tracking_uri, _scores(means.scores, view)
     spool = Spool(folder.path)
-    spool.start(problem.spec.name, _params(problem), _tags(problem))
-    tracker = TrackerProcess(folder.path, uri) if uri else None
+    tracked = uri != NO_TRACKING
+    spool.start(problem.spec.name, _params(problem), _tags(problem), _axes(problem), uri if tracked else None)
+    tracker = TrackerProcess(folder.path, uri or local_uri(folder.path)) if tracked else None
 
     def on_trial(number: int, record: Record) -> None:
         spool.trial(number, record)
@@ -208,6 +208,7 @@ def _search(problem: Problem, store: TrialStore, folder: RunFolder, means: Means
                 described = front.write_front(problem, searched, front.make_front(problem, searched, on_stage), folder)
                 on_stage("drawing the report")
                 draw(described, folder.path)
+            spool.example(problem.scorer.inputs[:1])
             spool.end(*_ending(described))
             show(described, folder.path, view)
         if tracker is not None:
@@ -221,10 +222,16 @@ def _search(problem: Problem, store: TrialStore, folder: RunFolder, means: Means
 def _finish(tracker: TrackerProcess, view: View) -> None:
     try:
         with view.stages() as on_stage:
-            on_stage("handing the last trials to MLflow")
-            tracker.finish()
+            tracker.finish(on_stage)
     except BqsearchError as error:
         view.warn(str(error))
+
+
+def sync(path: Path, tracking_uri: str | None, view: View) -> None:
+    """Tell MLflow what it does not have of a run."""
+    with view.stages() as on_stage:
+        where = process.sync(path, tracking_uri, on_stage)
+    view.out.print(f"MLflow has all of {path}: {without_password(where)}", highlight=False)
 
 
 def draw(described: Mapping[str, Any], path: Path) -> None:
@@ -365,16 +372,28 @@ def _params(problem: Problem) -> dict[str, Any]:
 
 
 def _tags(problem: Problem) -> dict[str, str]:
+    commit = git.commit_of(Path.cwd())
     return {
         "model": problem.spec.model,
         "target": problem.cost.target.name,
+        "seed": str(problem.spec.seed),
         "data_sha256": problem.data.fingerprint,
         "model_sha256": problem.source,
+        "bqsearch": version("bqsearch"),
+        **({} if commit is None else {"git_commit": commit}),
     }
 
 
-def _ending(described: Mapping[str, Any]) -> tuple[str, dict[int, dict[str, float]], dict[str, float], list[str]]:
-    """What the tracker is told at the end: status, the front's final figures, the run's, and files."""
+def _axes(problem: Problem) -> list[Axis]:
+    """The objectives, with the uncompressed network's values."""
+    found = [(o, float(o.read(problem.baseline))) for o in problem.objectives]
+    return [Axis(name=objective.name, direction=objective.direction, baseline=value) for objective, value in found]
+
+
+def _ending(
+    described: Mapping[str, Any],
+) -> tuple[str, dict[int, dict[str, float]], dict[str, float], list[str], int | None]:
+    """What the tracker is told at the end: status, the front's final figures, the run's, files, what is recommended."""
     status = "KILLED" if described["settings"]["stopped"] == "interrupted" else "FINISHED"
     search, holdout = (facts.quality_key(described, split) for split in ("search", "holdout"))
     pareto = {
@@ -387,4 +406,5 @@ def _ending(described: Mapping[str, Any]) -> tuple[str, dict[int, dict[str, floa
         best = described["points"][described["recommended"]]
         keys = (search, holdout, "flash_bytes", "ram_bytes", "latency_ms", "energy_mj", "ratio")
         metrics |= {f"recommended_{key}": best[key] for key in keys}
-    return status, pareto, metrics, [FRONT, PAGE, *plots.FIGURES, *(["points"] if described["points"] else [])]
+    files = [FRONT, PAGE, *plots.FIGURES, *(["points"] if described["points"] else [])]
+    return status, pareto, metrics, files, described["recommended"]

@@ -22,7 +22,9 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     assert loaded_after("import bqsearch") == []
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["list", "--help"], ["verify", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["run", "--help"], ["list", "--help"], ["verify", "--help"], ["sync", "--help"]]
+)
 def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     code = f"import contextlib\nfrom bqsearch.cli import app\nwith contextlib.suppress(SystemExit): app({arguments!r})"
     assert loaded_after(code) == []

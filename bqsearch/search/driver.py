@@ -87,7 +87,7 @@ def search(
     Raises:
         PoolError: Workers cannot be had, or die again and again.
     """
-    baseline = problem.measure(problem.bank.baseline)
+    baseline = problem.baseline
     problem.quality.scores(baseline.scorer, baseline.outputs)  # run before the clock starts
     finished = store.finished()
     records = [record_of(trial) for trial in finished]

@@ -141,6 +141,11 @@ class Problem:
         """Readings of the network under a plan, scored on the search split."""
         return Measurements(model=self.compress(plan), cost=self.cost, scorer=self.scorer)
 
+    @cached_property
+    def baseline(self) -> Measurements:
+        """Readings of the uncompressed 8-bit network."""
+        return self.measure(self.bank.baseline)
+
     def holdout_scorer(self, on_done: OnDone | None = None) -> Scorer:
         """Runs models on the holdout split as the board's runtime computes, when the search is over.
 

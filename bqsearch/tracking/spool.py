@@ -3,17 +3,57 @@
 A tracker that starts late, fails or is killed loses nothing: it reads the file again from the start.
 """
 
+import io
 import json
 import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from time import time
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
+import numpy as np
+
 from bqsearch.errors import OutputError
-from bqsearch.search.folder import EVENTS, disk_errors
+from bqsearch.search.folder import EVENTS, disk_errors, write_bytes
 from bqsearch.search.record import Record
+from bqsearch.tracking.convergence import Axis
+from bqsearch.types import Array
 
 FILE = EVENTS
+EXAMPLE = "input_example.npy"
+_NUMBER, _OPTIONAL = (int, float), type(None)
+_FORMS: Mapping[str, Mapping[str, Any]] = {
+    "start": {
+        "run": str,
+        "study": str,
+        "params": dict,
+        "tags": dict,
+        "objectives": list,
+        "uri": (str, _OPTIONAL),
+        "time": _NUMBER,
+    },
+    "trial": {
+        "number": int,
+        "params": dict,
+        "metrics": dict,
+        "values": (list, _OPTIONAL),
+        "feasible": bool,
+        "plan": str,
+        "seconds": _NUMBER,
+        "time": _NUMBER,
+    },
+    "end": {
+        "status": str,
+        "pareto": dict,
+        "metrics": dict,
+        "artifacts": list,
+        "recommended": (int, _OPTIONAL),
+        "time": _NUMBER,
+    },
+}
 
 
 class Spool:
@@ -32,9 +72,29 @@ class Spool:
         self.run = next((str(e["run"]) for e in known if e["event"] == "start"), uuid4().hex)
         self._trials = {int(e["number"]) for e in known if e["event"] == "trial"}
 
-    def start(self, study: str, params: dict[str, Any], tags: dict[str, str]) -> None:
-        """The run begins, or goes on."""
-        self._write({"event": "start", "run": self.run, "study": study, "params": params, "tags": tags})
+    def start(
+        self, study: str, params: dict[str, Any], tags: dict[str, str], objectives: Sequence[Axis], uri: str | None
+    ) -> None:
+        """The run begins, or goes on.
+
+        Args:
+            study: Name of the study.
+            params: Of the run.
+            tags: Of the run.
+            objectives: In the order of the trials' values.
+            uri: MLflow's tracking URI; None for the store in the run's folder. A password in it is not written.
+        """
+        self._write(
+            {
+                "event": "start",
+                "run": self.run,
+                "study": study,
+                "params": params,
+                "tags": tags,
+                "objectives": [asdict(axis) for axis in objectives],
+                "uri": None if uri is None else without_password(uri),
+            }
+        )
 
     def trial(self, number: int, record: Record) -> None:
         """A trial is finished; one that an earlier session told of is not told again."""
@@ -47,15 +107,20 @@ class Spool:
                 "number": number,
                 "params": {name: str(choice) for name, choice in record.plan.choices.items()},
                 "metrics": dict(record.metrics),
+                "values": None if record.values is None else list(record.values),
                 "feasible": record.feasible,
-                "run_on_data": record.values is not None,
                 "plan": record.plan.hash,
                 "seconds": record.seconds,
             }
         )
 
     def end(
-        self, status: str, pareto: dict[int, dict[str, float]], metrics: dict[str, float], artifacts: list[str]
+        self,
+        status: str,
+        pareto: dict[int, dict[str, float]],
+        metrics: dict[str, float],
+        artifacts: list[str],
+        recommended: int | None,
     ) -> None:
         """The run is over.
 
@@ -64,24 +129,73 @@ class Spool:
             pareto: For each trial of the front, the figures that were read at the end.
             metrics: Of the whole run.
             artifacts: Files and folders to keep, relative to the run's folder.
+            recommended: Number of the recommended point.
         """
         told = {str(number): figures for number, figures in pareto.items()}
-        self._write({"event": "end", "status": status, "pareto": told, "metrics": metrics, "artifacts": artifacts})
+        figures = {"pareto": told, "metrics": metrics, "artifacts": artifacts, "recommended": recommended}
+        self._write({"event": "end", "status": status, **figures})
+
+    def example(self, inputs: Array) -> None:
+        """Keep an input that the network takes, `(1, ...)`, for the recommended point's model."""
+        content = io.BytesIO()
+        np.save(content, inputs, allow_pickle=False)
+        write_bytes(self.path.with_name(EXAMPLE), content.getvalue())
 
     def _write(self, event: dict[str, Any]) -> None:
         with disk_errors(self.path), self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(event) + "\n")
+            file.write(json.dumps({**event, "time": time()}) + "\n")
 
 
 def read(path: Path, start: int = 0) -> tuple[list[dict[str, Any]], int]:
-    """The whole events of a file from byte `start` on, and the byte behind them; a last line cut short is left out."""
-    with path.open("rb") as file:
+    """The whole events of a file from byte `start` on, and the byte behind them; a last line cut short is left out.
+
+    Raises:
+        OutputError: A line is not an event.
+    """
+    with disk_errors(path), path.open("rb") as file:
         file.seek(start)
         content = file.read()
     whole = content[: content.rfind(b"\n") + 1]
     try:
-        return [dict(json.loads(line)) for line in whole.splitlines()], start + len(whole)
-    except (ValueError, TypeError) as error:
+        return [_checked(json.loads(line)) for line in whole.splitlines()], start + len(whole)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise OutputError(
-            f"{path} is corrupt ({error}): remove it, and --resume tells MLflow everything anew"
+            f"{path} is corrupt ({type(error).__name__}: {error}): remove it, and --resume tells MLflow everything anew"
         ) from error
+
+
+def remembered_uri(path: Path) -> str | None:
+    """Where the run's last session kept its results; None for the store in its folder."""
+    starts = [event for event in read(path)[0] if event["event"] == "start"]
+    return starts[-1]["uri"] if starts else None
+
+
+def axes_of(event: Mapping[str, Any]) -> tuple[Axis, ...]:
+    """The objectives that a start tells."""
+    return tuple(Axis(**{**told, "baseline": float(told["baseline"])}) for told in event["objectives"])
+
+
+def _checked(event: Any) -> dict[str, Any]:
+    """An event of ours; raises `ValueError`, `TypeError`, `KeyError` or `AttributeError` for anything else."""
+    for key, kind in _FORMS[event["event"]].items():
+        if not isinstance(event[key], kind):
+            raise ValueError(f"{key} of {event['event']} is {event[key]!r:.40}")
+    figures = [event["metrics"], *event.get("pareto", {}).values()] if "metrics" in event else []
+    numbers = [value for told in figures for value in told.values()] + list(event.get("values") or ())
+    if not all(isinstance(number, _NUMBER) for number in numbers):
+        raise ValueError(f"a figure of {event['event']} is no number")
+    if event["event"] == "start":
+        axes_of(event)
+    return dict(event)
+
+
+def without_password(uri: str) -> str:
+    """A URI that may be written and shown."""
+    try:
+        parts = urlsplit(uri)
+    except ValueError:  # no URI; MLflow will say so
+        return uri
+    if parts.password is None:
+        return uri
+    user = f"{parts.username}@" if parts.username else ""
+    return urlunsplit(parts._replace(netloc=user + parts.netloc.rpartition("@")[2]))

@@ -1,26 +1,20 @@
 """The tracker against a real MLflow store: each run and trial once, whatever is replayed or killed."""
 
 import io
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from mlflow import MlflowClient
-from mlflow.entities import Run
 
-from bqsearch.errors import BqsearchError
-from bqsearch.plan import Choice, Plan
-from bqsearch.search.record import Record
-from bqsearch.tracking import mlflow, spool
-from bqsearch.tracking.mlflow import Tracker
+from bqsearch.errors import BqsearchError, OutputError
+from bqsearch.tracking import follower, mlflow, spool
 from bqsearch.tracking.process import TrackerProcess
-from bqsearch.tracking.spool import Spool
-
-LAYERS = 130  # more than MLflow takes parameters in one call
+from bqsearch.tracking.state import StateFile, read
+from tracked import LAYERS, record, replay, runs, spooled
 
 
 @pytest.fixture(scope="module")
@@ -39,62 +33,15 @@ def client(uri: str) -> MlflowClient:
     return MlflowClient(tracking_uri=uri)
 
 
-def record(number: int) -> Record:
-    choices = {
-        f"layer_{i}": Choice(scheme="kmeans", levels=2 + (i + number) % 60, coding="packed") for i in range(LAYERS)
-    }
-    return Record(
-        plan=Plan(choices=choices),
-        values=(0.9, 1.0),
-        constraints={"flash": -1.0},
-        metrics={"flash_bytes": 1000 + number, "accuracy_search": 0.9},
-        drop_bound=0.5,
-        seconds=1.5,
-    )
-
-
-def spooled(folder: Path, study: str, trials: int = 3, end: str | None = "FINISHED", **ending: Any) -> Path:
-    """A run's folder with its events and the files that its end names."""
-    folder.mkdir(exist_ok=True)
-    (folder / "points" / "0").mkdir(parents=True, exist_ok=True)
-    (folder / "front.json").write_text("{}")
-    (folder / "points" / "0" / "plan.json").write_text("[]")
-    made = Spool(folder)
-    made.start(study, {"seed": 0, "objectives": ["accuracy", "flash"]}, {"target": "hifive1"})
-    for number in range(trials):
-        made.trial(number, replace(record(number), values=None) if number == 2 else record(number))
-    if end is not None:
-        pareto = ending.get("pareto", {1: {"accuracy_holdout": 0.88}})
-        made.end(end, pareto, {"recommended_flash_bytes": 1001.0}, ["front.json", "points"])
-    return folder
-
-
-def replay(folder: Path, uri: str) -> Tracker:
-    """What a tracker does with the events that are there."""
-    tracker = Tracker(folder, uri)
-    for event in spool.read(folder / spool.FILE)[0]:
-        tracker.handle(event)
-    return tracker
-
-
-def runs(client: MlflowClient, study: str) -> tuple[list[Run], dict[int, Run]]:
-    """The study's parent runs, and its children by trial."""
-    experiment = client.get_experiment_by_name(study)
-    assert experiment is not None
-    found = list(client.search_runs([experiment.experiment_id], max_results=1000))
-    children = [run for run in found if "mlflow.parentRunId" in run.data.tags]
-    by_trial = {int(run.data.tags["bqsearch.trial"]): run for run in children}
-    assert len(by_trial) == len(children), "a trial was logged twice"
-    return [run for run in found if run not in children], by_trial
-
-
 def test_parent_and_children(home: Path, uri: str, client: MlflowClient) -> None:
     replay(spooled(home / "whole", "whole"), uri)
     (parent,), children = runs(client, "whole")
     assert (parent.info.status, parent.info.run_name) == ("FINISHED", "whole")
     assert parent.data.params == {"seed": "0", "objectives": "['accuracy', 'flash']"}
     assert parent.data.tags["target"] == "hifive1"
-    assert parent.data.metrics == {"recommended_flash_bytes": 1001.0}
+    told = {"recommended_flash_bytes": 1001.0, "best_feasible_accuracy": 0.9, "best_feasible_flash": 999.0}
+    assert parent.data.metrics.items() >= told.items()
+    assert set(parent.data.metrics) == {*told, "hypervolume", "trials_per_second"}
     assert sorted(children) == [0, 1, 2]
     for number, child in children.items():
         assert child.info.status == "FINISHED"
@@ -102,7 +49,7 @@ def test_parent_and_children(home: Path, uri: str, client: MlflowClient) -> None
         assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
         wanted = {f"layer/{name}": str(choice) for name, choice in record(number).plan.choices.items()}
         assert child.data.params == wanted
-        assert child.data.metrics["flash_bytes"] == 1000 + number
+        assert child.data.metrics["flash_bytes"] == 1000 - number
         assert child.data.tags["plan"] == record(number).plan.hash
         assert child.info.end_time - child.info.start_time == 1500
 
@@ -120,7 +67,10 @@ def test_files_are_kept(home: Path, uri: str, client: MlflowClient) -> None:
     replay(spooled(home / "kept", "kept"), uri)
     (parent,), _ = runs(client, "kept")
     assert sorted(a.path for a in client.list_artifacts(parent.info.run_id)) == ["front.json", "points"]
-    assert [a.path for a in client.list_artifacts(parent.info.run_id, "points/0")] == ["points/0/plan.json"]
+    assert [a.path for a in client.list_artifacts(parent.info.run_id, "points/0")] == [
+        "points/0/model.tflite",
+        "points/0/plan.json",
+    ]
 
 
 def test_replaying_logs_nothing_twice(home: Path, uri: str, client: MlflowClient) -> None:
@@ -197,7 +147,7 @@ def test_an_unfinished_run_ends_as_killed(
     closed.write_bytes(b"")
     with closed.open() as empty:
         monkeypatch.setattr(sys, "stdin", empty)
-        mlflow.main(folder, uri)
+        follower.tell(folder, uri, StateFile(folder))
     (parent,), children = runs(client, "killed")
     assert parent.info.status == "KILLED"
     assert sorted(children) == [0, 1]
@@ -223,7 +173,7 @@ def open_stdin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_following_leaves_out_the_ends_of_earlier_sessions(open_stdin: None, tmp_path: Path) -> None:
     folder = spooled(tmp_path / "run", "study", trials=1)
     spooled(folder, "study", trials=2)
-    names = [event["event"] for event in mlflow.follow(folder / spool.FILE)]
+    names = [event["event"] for events in follower.follow(folder / spool.FILE) for event in events]
     assert names == ["start", "trial", "start", "trial", "end"]
 
 
@@ -231,7 +181,7 @@ def test_the_process_ends_by_itself_when_the_search_is_gone(home: Path, uri: str
     folder = spooled(home / "process", "process", trials=2, end=None)
     tracker = TrackerProcess(folder, uri)
     tracker.abandon()
-    tracker.finish()
+    tracker.finish(lambda stage: None)
     assert tracker._process.returncode == 0
     (parent,), children = runs(client, "process")
     assert parent.info.status == "KILLED"
@@ -243,7 +193,7 @@ def test_the_process_follows_to_the_end(home: Path, uri: str, client: MlflowClie
     folder.mkdir()
     tracker = TrackerProcess(folder, uri)
     spooled(folder, "follow")
-    tracker.finish()
+    tracker.finish(lambda stage: None)
     (parent,), children = runs(client, "follow")
     assert parent.info.status == "FINISHED"
     assert sorted(children) == [0, 1, 2]
@@ -253,5 +203,55 @@ def test_the_process_follows_to_the_end(home: Path, uri: str, client: MlflowClie
 def test_a_tracker_that_fails_says_why_and_what_helps(tmp_path: Path) -> None:
     folder = spooled(tmp_path / "run", "study")
     tracker = TrackerProcess(folder, "nosuchkind://nowhere")
-    with pytest.raises(BqsearchError, match=r"MLflow was not told everything \(.+\); events\.jsonl has it all"):
-        tracker.finish()
+    with pytest.raises(BqsearchError, match=r"not told everything \(.*nosuchkind.*\).*`bqsearch sync "):
+        tracker.finish(lambda stage: None)
+
+
+def test_convergence_is_told_over_trials_and_once(home: Path, uri: str, client: MlflowClient) -> None:
+    folder = spooled(home / "steps", "steps", trials=4, end=None)
+    replay(folder, uri)
+    replay(spooled(folder, "steps", trials=6), uri)
+    (parent,), _ = runs(client, "steps")
+    told = client.get_metric_history(parent.info.run_id, "best_feasible_flash")
+    assert [(m.step, m.value) for m in told] == [(0, 1000), (1, 999), (2, 999), (3, 997), (4, 996), (5, 995)]
+    volumes = [m.value for m in client.get_metric_history(parent.info.run_id, "hypervolume")]
+    assert len(volumes) == 6
+    assert volumes == sorted(volumes)
+    assert volumes[0] == pytest.approx(0.5 * (1 - 1000 / 3000))
+
+
+def test_nothing_is_sent_twice_at_the_end(home: Path, uri: str, client: MlflowClient) -> None:
+    folder = spooled(home / "sent", "sent")
+    replay(folder, uri)
+    (folder / "front.json").unlink()
+    replay(folder, uri)  # would fail if it looked for the file
+
+
+def test_files_outside_of_the_run_are_not_sent(home: Path, uri: str) -> None:
+    folder = spooled(home / "outside", "outside")
+    path = folder / spool.FILE
+    for name in ("../secret", "/etc/hostname"):
+        events = [json.loads(line) for line in path.read_text().splitlines()]
+        events[-1]["artifacts"] = [name]
+        path.write_text("".join(json.dumps(event) + "\n" for event in events))
+        with pytest.raises(OutputError, match="is no file of the run"):
+            replay(folder, uri)
+
+
+@pytest.mark.parametrize("content", [b"no database" * 500, b"SQLite format 3\0" + bytes(5000)])
+def test_a_corrupt_store_is_one_clear_line(tmp_path: Path, content: bytes) -> None:
+    folder = spooled(tmp_path / "run", "study")
+    (folder / mlflow.DATABASE).write_bytes(content)
+    tracker = TrackerProcess(folder, mlflow.local_uri(folder))
+    with pytest.raises(BqsearchError, match=r"mlflow\.db is corrupt \(.+\): remove it"):
+        tracker.finish(lambda stage: None)
+    assert read(folder).phase == "broken"
+
+
+def test_a_corrupt_events_file_is_one_clear_line(tmp_path: Path) -> None:
+    folder = spooled(tmp_path / "run", "study")
+    with (folder / spool.FILE).open("a") as file:
+        file.write('{"event": "trial", "number": "one"}\n')
+    tracker = TrackerProcess(folder, mlflow.local_uri(folder))
+    with pytest.raises(BqsearchError, match=r"events\.jsonl is corrupt"):
+        tracker.finish(lambda stage: None)
