@@ -2,6 +2,8 @@
 
 import logging
 import os
+import re
+import socket
 import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -195,6 +197,8 @@ def joined(crew: Crew) -> Iterator[None]:
 
 def _join(address: str, workers: int | None) -> None:
     if address != LOCAL:
+        if match := re.fullmatch(r"\[?([^/]+?)\]?:(\d+)", address):  # which Ray would try for minutes
+            socket.create_connection((match[1], int(match[2])), timeout=10).close()
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         return
     with warnings.catch_warnings():  # JAX warns of forks; here each is followed by another program at once

@@ -14,6 +14,7 @@ from optuna.samplers.nsgaii import PolynomialMutation
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from bqsearch.search.additive import AdditiveSampler
 from bqsearch.search.record import ERROR
 from bqsearch.search.space import Space
 from bqsearch.threads import one_thread
@@ -22,9 +23,12 @@ from bqsearch.types import Floats, Ints
 POPULATION = 40
 
 
-def rd(seed: int, space: Space) -> BaseSampler:
-    """The bank's rate-distortion hull, corrected by what trials show, around the smallest size that keeps the drop."""
-    return RateDistortionSampler(seed, space)
+def rd(seed: int, space: Space | None = None) -> BaseSampler:
+    """The bank's rate-distortion hull, corrected by what trials show, around the smallest size that keeps the drop.
+
+    Without a space it serves any Optuna study, and learns from its trials alone.
+    """
+    return AdditiveSampler(seed) if space is None else RateDistortionSampler(seed, space)
 
 
 def nsga2(seed: int, space: Space) -> BaseSampler:

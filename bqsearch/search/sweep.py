@@ -40,9 +40,9 @@ def read_sweep(path: Path) -> Sweep:
         raise StudyError(f"cannot read the sweep {path}: {error}") from error
     settings = {key: value for key, value in content.items() if key not in AXES}
     _check_keys(path, settings, {*_settings(), *AXES})
-    seeds = content.get("seeds", [settings.pop("seed", 0)])
-    if "seed" in settings:
+    if "seed" in settings and "seeds" in content:
         raise StudyError(f"the sweep {path} has both seed and seeds: leave one out")
+    seeds = content.get("seeds", [settings.get("seed", 0)])
     models = [_model(path, model) for model in _listed(path, content, "models")]
     crossed = product(models, _listed(path, content, "targets"), _list(path, "seeds", seeds))
     studies = tuple(_named({**settings, **model, "target": target, "seed": seed}) for model, target, seed in crossed)
