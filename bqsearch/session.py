@@ -98,6 +98,7 @@ def run(spec: StudySpec, out: Path | None, means: Means, view: View) -> Outcome:
             problem = prepare.prepare(spec, on_stage)
         if problem.data.note:
             view.note(problem.data.note)
+        spool = Spool(folder.path)
         store = TrialStore(
             open_url(means.storage) if means.storage else open_journal(folder.journal),
             spec.name,
@@ -105,8 +106,9 @@ def run(spec: StudySpec, out: Path | None, means: Means, view: View) -> Outcome:
             problem.fingerprint,
             means.resume or means.storage is None,
             alone=means.storage is None,
+            driver=spool.run if means.storage else None,
         )
-        described = _search(problem, store, folder, means, view)
+        described = _search(problem, store, spool, folder, means, view)
     interrupted = described["settings"]["stopped"] == "interrupted"
     return Outcome(found=described["recommended"] is not None, interrupted=interrupted)
 
@@ -186,9 +188,10 @@ def _scores(folder: str | None, view: View) -> Scores | None:
         return None
 
 
-def _search(problem: Problem, store: TrialStore, folder: RunFolder, means: Means, view: View) -> dict[str, Any]:
+def _search(
+    problem: Problem, store: TrialStore, spool: Spool, folder: RunFolder, means: Means, view: View
+) -> dict[str, Any]:
     uri, scores = means.tracking_uri, _scores(means.scores, view)
-    spool = Spool(folder.path)
     tracked = uri != NO_TRACKING
     spool.start(problem.spec.name, _params(problem), _tags(problem), _axes(problem), uri if tracked else None)
     tracker = TrackerProcess(folder.path, uri or local_uri(folder.path)) if tracked else None

@@ -50,10 +50,10 @@ def sweep_table(runs: Mapping[str, Front | str]) -> RenderableType:
     """What came of each run of a sweep, by name: its recommended point, or why there is none."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     for heading in ("run", "flash, B", "of baseline", "RAM, B", "lost on holdout, points"):
-        table.add_column(heading, justify="left" if heading == "run" else "right", overflow="fold")
+        table.add_column(heading, justify="left" if heading == "run" else "right", no_wrap=heading == "run")
     for name, front in runs.items():
         if isinstance(front, str):
-            table.add_row(name, Text(f"failed: {front}", style="red"))
+            table.add_row(name, Text("failed", style="red"))
             continue
         chosen = facts.recommended(front)
         if chosen is None:

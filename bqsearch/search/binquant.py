@@ -103,6 +103,7 @@ class BinQuantStrategy:
     """
 
     lag: ClassVar[int] = 1
+    shares: ClassVar[bool] = False
 
     bank: OptionBank
     score: Score
@@ -159,6 +160,10 @@ class BinQuantStrategy:
             return self._plan(())
         half = self._most_sensitive(layer, layer.halves, over)
         return None if half is None else self._plan((*layer.halves, half))
+
+    def learn(self, trial: FrozenTrial) -> None:
+        """Never called: the next version follows from this search's own alone."""
+        raise AssertionError(f"{type(self).__name__} shares nothing, but is told of {trial.number}")
 
     def tell(self, record: Record) -> FrozenTrial:
         """Go on from there; the trial says how many levels each layer has."""

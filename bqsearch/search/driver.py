@@ -94,26 +94,32 @@ def search(
     for number, record in enumerate(records):
         on_trial(number, record)
     trials = all_trials(problem.spec, records)
-    evaluator = Evaluator(problem=problem, scores=scores)
+    racing = problem.spec.sampler in registry.names("sampler")  # strategies may count on every input
+    evaluator = Evaluator(problem=problem, scores=scores, racing=racing)
     with opened(evaluator, crew) as pool:
-        strategy, spent = _strategy(problem, finished, pool.workers), Spent()
+        strategy, spent = _strategy(problem, finished, pool.workers, store.place), Spent()
         started = monotonic()
         end = inf if problem.spec.timeout is None else started + problem.spec.timeout
 
         def over() -> bool:
             return stop.is_set() or monotonic() >= end
 
-        for record, took in _Asked(evaluator, strategy, pool, over).answers(records, trials - len(records)):
-            store.add(strategy.tell(record))
+        for record, took in _Asked(evaluator, strategy, pool, over).answers(records, trials):
+            number = store.add(strategy.tell(record))
             records.append(record)
             spent += took
-            on_trial(len(records) - 1, record)
+            on_trial(number, record)
+            for trial in store.others() if strategy.shares else []:
+                strategy.learn(trial)
+                records.append(record_of(trial))
+                on_trial(trial.number, records[-1])
         seconds = monotonic() - started
+    known = tuple(record_of(trial) for trial in store.finished())
     return Searched(
         baseline=baseline,
-        records=tuple(records),
-        trials=trials,
-        stopped=_reason(trials - len(records), stop, over),
+        records=known,
+        trials=max(trials, len(known)),
+        stopped=_reason(trials - len(known), stop, over),
         seconds=seconds,
         spent=spent,
     )
@@ -126,8 +132,8 @@ def _reason(left: int, stop: Event, over: Callable[[], bool]) -> Stopped:
     return "interrupted" if stop.is_set() else "timeout" if over() else "complete"
 
 
-def _strategy(problem: Problem, finished: Sequence[FrozenTrial], workers: int) -> Strategy:
-    """The one that the spec names, gone on with from these trials."""
+def _strategy(problem: Problem, finished: Sequence[FrozenTrial], workers: int, place: int) -> Strategy:
+    """The one that the spec names, gone on with from these trials, of the driver at this place."""
     spec = problem.spec
     if spec.sampler in registry.names("strategy"):
         strategy: Strategy = registry.load("strategy", spec.sampler).begin(problem, finished)
@@ -148,6 +154,7 @@ def _strategy(problem: Problem, finished: Sequence[FrozenTrial], workers: int) -
         max_drop=spec.max_drop,
         finished=finished,
         pace=Pace.of(workers),
+        place=place,
     )
 
 
@@ -167,22 +174,24 @@ class _Asked:
         self._rivals: list[tuple[int, Rival]] = []  # each with the number of its trial
         self._looked = 0
 
-    def answers(self, records: Sequence[Record], most: int) -> Iterator[Answer]:
-        """In the order of their trials, `most` of them, until the strategy has no more or it is over.
+    def answers(self, records: Sequence[Record], trials: int) -> Iterator[Answer]:
+        """In the order of their trials, until there are so many, the strategy has no more or it is over.
 
         Args:
-            records: Of all trials before, which grow by each answer.
-            most: Of further trials.
+            records: Of all trials before, which grow by each answer, and by what others find.
+            trials: All that there are to be.
         """
-        self._known |= {record.plan.hash: done(record) for record in records}
+        heard = 0
         running: deque[tuple[Future[Answer], bool]] = deque()  # and whether it was asked for first
         while True:
-            while len(running) < self._strategy.lag and most > 0 and not self._over():
+            for record in records[heard:]:
+                self._known.setdefault(record.plan.hash, done(record))
+            heard = len(records)
+            while len(running) < self._strategy.lag and len(records) + len(running) < trials and not self._over():
                 plan = self._strategy.ask(self._over)
                 if plan is None:
                     break
                 running.append(self._submitted(plan, records, len(records) + len(running)))
-                most -= 1
             if not running:
                 return
             answer, first = running.popleft()

@@ -9,6 +9,7 @@ import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import optuna
@@ -20,7 +21,8 @@ from optuna.trial import FrozenTrial
 from bqsearch.errors import MissingExtraError, StorageError
 from bqsearch.measure import Direction
 
-_FINGERPRINT = "fingerprint"
+_FINGERPRINT, _DRIVER = "fingerprint", "driver "
+_EVERY = 0.5  # seconds between looks at what others have found
 
 
 class TrialStore:
@@ -33,6 +35,8 @@ class TrialStore:
         fingerprint: What the run was defined by; a study that is there already must agree.
         resume: Whether a study that is there already may be gone on with.
         alone: Whether the storage is for this study only, as a run's own journal is.
+        driver: Name of this driver, by which it is known again, where others may search the same study at the same
+            time; None where none may.
 
     Raises:
         StorageError: The study is there and `resume` is not set, it was defined otherwise, another one is there and
@@ -47,7 +51,9 @@ class TrialStore:
         fingerprint: dict[str, Any],
         resume: bool,
         alone: bool = False,
+        driver: str | None = None,
     ) -> None:
+        self._driver, self._told, self._looked = driver, set[int](), 0.0
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         with _storage_errors("open the study"):
             known = {summary.study_name for summary in optuna.get_all_study_summaries(storage)}
@@ -56,7 +62,8 @@ class TrialStore:
                 raise StorageError(f"the folder holds a run of {other!r}, not of {name!r}: choose another --out")
             if name in known and not resume:
                 raise StorageError(
-                    f"the storage already has a study {name!r}: add --resume to go on with it, or choose another --out"
+                    f"the storage already has a study {name!r}: add --resume to go on with it or to join those who "
+                    f"search it, or choose another --out"
                 )
             self._study = optuna.create_study(
                 storage=storage, study_name=name, directions=list(directions), load_if_exists=True
@@ -66,16 +73,37 @@ class TrialStore:
                 self._study.set_user_attr(_FINGERPRINT, fingerprint)
             else:
                 _check_same(stored, fingerprint, name)
+            self.place = 0 if driver is None else self._placed(driver)
+            """Of this driver among those of the study, by when they joined it: 0 for the first."""
 
     def finished(self) -> list[FrozenTrial]:
         """All trials, in order."""
         with _storage_errors("read the trials"):
-            return sorted(self._study.get_trials(deepcopy=False), key=lambda trial: trial.number)
+            trials = sorted(self._study.get_trials(deepcopy=False), key=lambda trial: trial.number)
+        self._told |= {trial.number for trial in trials}
+        return trials
 
-    def add(self, trial: FrozenTrial) -> None:
-        """Write one finished trial."""
+    def others(self) -> list[FrozenTrial]:
+        """What other drivers have found since it was last looked, which is now and then."""
+        if self._driver is None or monotonic() - self._looked < _EVERY:
+            return []
+        self._looked, before = monotonic(), set(self._told)
+        return [trial for trial in self.finished() if trial.number not in before]
+
+    def add(self, trial: FrozenTrial) -> int:
+        """Write one finished trial; its number."""
+        storage = self._study._storage
         with _storage_errors("write a trial"):
-            self._study.add_trial(trial)
+            number = int(storage.get_trial_number_from_id(storage.create_new_trial(self._study._study_id, trial)))
+        self._told.add(number)
+        return number
+
+    def _placed(self, driver: str) -> int:
+        key = f"{_DRIVER}{driver}"
+        attributes = self._study.user_attrs
+        if key not in attributes:
+            self._study.set_user_attr(key, sum(name.startswith(_DRIVER) for name in attributes))
+        return int(self._study.user_attrs[key])
 
 
 def open_journal(path: Path) -> BaseStorage:

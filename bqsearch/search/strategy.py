@@ -3,8 +3,9 @@
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
+import numpy as np
 import optuna
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
@@ -43,7 +44,13 @@ class Pace:
 
 
 class Strategy(Protocol):
-    """Proposes plans and learns what came of them."""
+    """Proposes plans and learns what came of them.
+
+    Attributes:
+        shares: Whether it can learn from trials that others asked for.
+    """
+
+    shares: ClassVar[bool]
 
     @property
     def lag(self) -> int:
@@ -56,6 +63,10 @@ class Strategy(Protocol):
 
     def tell(self, record: Record) -> FrozenTrial:
         """What came of the plan asked for first among those not told of; returns the finished trial for the store."""
+        ...
+
+    def learn(self, trial: FrozenTrial) -> None:
+        """What another driver of the same study found."""
         ...
 
 
@@ -78,7 +89,11 @@ class OptunaStrategy:
         max_drop: Allowed drop, percentage points.
         finished: Trials of an earlier session, in order.
         pace: What is known when a trial is proposed.
+        place: Of this driver among those that search the study at the same time. Where there are others, proposals
+            follow from what was heard of them by then, too.
     """
+
+    shares: ClassVar[bool] = True
 
     space: Space
     sampler: str
@@ -88,38 +103,48 @@ class OptunaStrategy:
     max_drop: float
     finished: Sequence[FrozenTrial] = ()
     pace: Pace = Pace()
+    place: int = 0
     _study: optuna.Study = field(init=False, repr=False)  # the sampler's trials, and no others
     _sweep: list[_Rungs] = field(init=False, repr=False)
     _asked: deque[Trial | _Rungs] = field(init=False, repr=False, default_factory=deque)  # and not told of
-    _untold: deque[tuple[Trial, Record]] = field(init=False, repr=False, default_factory=deque)  # to the sampler
+    _untold: deque[tuple[int, Trial, Record]] = field(init=False, repr=False, default_factory=deque)  # to the sampler
     _ended: list[FrozenTrial] = field(init=False, repr=False)
     _polished: list[_Rungs] = field(init=False, repr=False)  # whether told of or not
-    _sampled: int = field(init=False, repr=False)  # trials that the sampler has proposed
+    _own: int = field(init=False, repr=False)  # trials that the sampler has proposed
+    _heard: int = field(init=False, repr=False, default=0)  # that those of other drivers have
 
     def __post_init__(self) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        sampler: BaseSampler = registry.load("sampler", self.sampler)(self.seed, self.space)
+        sampler: BaseSampler = registry.load("sampler", self.sampler)(self._seed, self.space)
         self._study = optuna.create_study(directions=list(self.directions), sampler=sampler)
-        self._sweep = self.space.sweep(SWEEP)
+        known = [trial.params for trial in self.finished]
+        self._sweep = [point for point in self.space.sweep(SWEEP) if point not in known]
         self._ended = list(self.finished)
         self._polished = [trial.params for trial in self.finished if _is_polished(trial)]
         sampled = [trial for trial in self.finished if not _is_polished(trial)]
-        self._sampled = len(sampled)
-        known = self.pace.told(len(sampled))
-        self._study.add_trials(sampled[:known])
-        for trial in sampled[known:]:  # open when the next one was proposed
+        self._own = len(sampled)
+        told = self.pace.told(len(sampled))
+        self._study.add_trials(sampled[:told])
+        for number, trial in enumerate(sampled[told:], start=told):  # open when the next one was proposed
             self._study.add_trial(_waiting(trial))
-            self._untold.append((self._study.ask(self.space.distributions), record_of(trial)))
+            self._untold.append((number, self._study.ask(self.space.distributions), record_of(trial)))
 
     @property
     def lag(self) -> int:
         """Most trials that are asked for and not yet told of."""
         return self.pace.lag
 
+    @property
+    def _seed(self) -> int:
+        """Of the sampler: another one for each driver."""
+        if self.place == 0:
+            return self.seed
+        return int(np.random.SeedSequence([self.seed, self.place]).generate_state(1)[0])
+
     def ask(self, over: Callable[[], bool] | None = None, /) -> Plan:
         """The next point of the sweep, what the sampler proposes, or a plan to polish."""
         del over
-        polished = self._to_polish() if self._sampled >= self.trials else None
+        polished = self._to_polish() if self._own + self._heard >= self.trials else None
         if polished is not None:
             self._asked.append(polished)
             self._polished.append(polished)
@@ -132,12 +157,23 @@ class OptunaStrategy:
         """Values and constraints, for the sampler unless they are a polished plan's; the record goes with the trial."""
         asked = self._asked.popleft()
         if isinstance(asked, Trial):
-            self._untold.append((asked, record))
+            waiting = sum(isinstance(other, Trial) for other in self._asked)
+            self._untold.append((self._own - waiting - 1, asked, record))
         rungs = asked.params if isinstance(asked, Trial) else asked
         noted = self._study.get_trials(deepcopy=False)[asked.number].system_attrs if isinstance(asked, Trial) else {}
         trial = self._ended_trial(rungs, record, noted)
         self._ended.append(trial)
         return trial
+
+    def learn(self, trial: FrozenTrial) -> None:
+        """See `Strategy`."""
+        self._ended.append(trial)
+        if _is_polished(trial):
+            self._polished.append(trial.params)
+            return
+        self._heard += 1
+        self._sweep = [point for point in self._sweep if point != trial.params]
+        self._study.add_trial(trial)
 
     def _ended_trial(self, rungs: _Rungs, record: Record, noted: Mapping[str, Any]) -> FrozenTrial:
         return create_trial(
@@ -159,12 +195,11 @@ class OptunaStrategy:
         return None if position is None else told[position].params
 
     def _propose(self) -> Trial:
-        number = self._sampled
-        while self._untold and self._untold[0][0].number < self.pace.told(number):
-            self._end(*self._untold.popleft())
-        if number < len(self._sweep):
-            self._study.enqueue_trial(self._sweep[number])
-        self._sampled += 1
+        while self._untold and self._untold[0][0] < self.pace.told(self._own):
+            self._end(*self._untold.popleft()[1:])
+        if self._sweep:  # drivers come toward each other
+            self._study.enqueue_trial(self._sweep.pop(-1 if self.place % 2 else 0))
+        self._own += 1
         return self._study.ask(self.space.distributions)
 
     def _end(self, trial: Trial, record: Record) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,6 +54,29 @@ def test_a_run_keeps_its_trials_in_postgresql_and_resumes_from_there(
     assert again.returncode == 0, again.stderr
     front = json.loads((tmp_path / "out" / "front.json").read_text())
     assert [trial["number"] for trial in front["trials"]] == list(range(9))
+
+
+def test_two_drivers_search_one_study_together(
+    bqsearch: Bqsearch, int8_model: Path, one_split: Path, database: str, tmp_path: Path
+) -> None:
+    options = ["--data", one_split, "--normalize", "0,255", "--target", "hifive1", "--tracking-uri", "none"]
+    options += ["--polish", "0", "--storage", database, "--trials", "60", "--resume", "--calibration", "32"]
+    options += ["--schemes", "keep,kmeans", "--scores", "none", "--seed", "5"]
+    command = [sys.executable, "-m", "bqsearch", "run", "--model", str(int8_model), *map(str, options)]
+    folders = [tmp_path / name for name in ("one", "two")]
+    drivers = [
+        subprocess.Popen([*command, "--out", str(folder)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        for folder in folders
+    ]
+    ended = [(driver.communicate(timeout=240)[1], driver.returncode) for driver in drivers]
+    assert [status for _, status in ended] == [0, 0], ended
+    fronts = [json.loads((folder / "front.json").read_text()) for folder in folders]
+    last = max(fronts, key=lambda front: len(front["trials"]))
+    assert 60 <= len(last["trials"]) <= 64  # what the other one had under way when there were enough is kept
+    assert [trial["number"] for trial in last["trials"]] == list(range(len(last["trials"])))
+    own = [front["settings"]["inputs_run"] + front["settings"]["inputs_spared"] for front in fronts]
+    assert min(own) > 0.1 * sum(own)  # each did its part
+    assert sum(own) < 1.2 * 60 * last["data"]["search"]  # and hardly any of it twice
 
 
 def as_user(user: str, command: list[str | Path], log: Path) -> None:

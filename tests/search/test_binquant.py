@@ -164,7 +164,7 @@ def record(plan: Plan, right: int | None) -> Record:
         plan=plan,
         values=None if right is None else (right / INPUTS, 1.0, 1.0),
         constraints={"flash": 1.0 if right is None else -1.0},
-        metrics={} if right is None else {"accuracy_search": right / INPUTS},
+        metrics={} if right is None else {"accuracy_search": right / INPUTS, "error_search": 0.0},
         drop_bound=None,
         seconds=0.0,
     )
