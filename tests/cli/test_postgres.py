@@ -63,6 +63,7 @@ def test_two_drivers_search_one_study_together(
     options += ["--polish", "0", "--storage", database, "--trials", "60", "--resume", "--calibration", "32"]
     options += ["--schemes", "keep,kmeans", "--scores", "none", "--seed", "5"]
     command = [sys.executable, "-m", "bqsearch", "run", "--model", str(int8_model), *map(str, options)]
+    command[command.index("--model") + 1] = str(shutil.copy(int8_model, tmp_path / "shared.tflite"))
     folders = [tmp_path / name for name in ("one", "two")]
     drivers = [
         subprocess.Popen([*command, "--out", str(folder)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)

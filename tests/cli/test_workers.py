@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from program import Bqsearch
+from search.problems import write_files
 
-OPTIONS = ["--normalize", "0,255", "--target", "hifive1", "--tracking-uri", "none", "--scores", "none"]
-OPTIONS += ["--calibration", "32", "--schemes", "keep,kmeans", "--trials", "44", "--polish", "0"]
+OPTIONS = ["--target", "hifive1", "--tracking-uri", "none", "--scores", "none"]
+OPTIONS += ["--calibration", "32", "--schemes", "keep,kmeans", "--trials", "70", "--polish", "0", "--max-drop", "5"]
 
 
 def plans(folder: Path) -> list[dict[str, object]]:
@@ -26,8 +27,13 @@ def children(pid: int) -> list[int]:
 
 
 @pytest.fixture(scope="module")
-def command(int8_model: Path, one_split: Path) -> list[str]:
-    return ["run", "--model", str(int8_model), "--data", str(one_split), *OPTIONS]
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return write_files(tmp_path_factory.mktemp("workers"))
+
+
+@pytest.fixture(scope="module")
+def command(files: dict[str, str]) -> list[str]:
+    return ["run", "--model", files["model"], "--data", files["data"], *OPTIONS]
 
 
 @pytest.fixture(scope="module")
@@ -72,11 +78,11 @@ def test_a_cluster_of_this_machine_finds_the_same_and_json_stays_json(
 
 
 def test_a_sweep_compares_its_runs_and_goes_on_after_one_that_fails(
-    bqsearch: Bqsearch, int8_model: Path, one_split: Path, tmp_path: Path
+    bqsearch: Bqsearch, files: dict[str, str], tmp_path: Path
 ) -> None:
     text = f"""
     models = [
-      {{ model = "{int8_model}", data = "{one_split}", normalize = [0.0, 255.0] }},
+      {{ model = "{files["model"]}", data = "{files["data"]}", max_drop = 5.0 }},
       {{ model = "mobilenet_v2", data = "none.npz" }},
     ]
     targets = ["hifive1"]
@@ -93,7 +99,7 @@ def test_a_sweep_compares_its_runs_and_goes_on_after_one_that_fails(
     assert done.returncode == 1
     assert "mobilenet_v2-hifive1-seed0: there is no data none.npz" in " ".join(done.stderr.split())
     good = [folder for folder in (tmp_path / "swept").iterdir() if (folder / "front.json").exists()]
-    assert sorted(folder.name for folder in good) == [f"{int8_model.stem}-hifive1-seed{seed}" for seed in (0, 1)]
+    assert sorted(folder.name for folder in good) == [f"net-hifive1-seed{seed}" for seed in (0, 1)]
     for folder in good:
         front = json.loads((folder / "front.json").read_text())
         chosen = front["points"][front["recommended"] or 0]
