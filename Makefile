@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 DEBIAN := chromium postgresql gcc libc6-dev clang libclang-rt-dev cmake qemu-system-arm qemu-system-misc \
   gcc-arm-none-eabi libnewlib-arm-none-eabi gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf
 RUN := runs/mobilenet_v2-hifive1
+TWO := -n 2 --dist loadfile --no-loadscope-reorder # processes, each with whole files (tests/conftest.py)
 
 .PHONY: run venv venv-dev debian lint types contracts test test-all fuzz bench ranking post-training readme screenshots results code-tables instructions lock clean
 
@@ -48,10 +49,10 @@ contracts: venv-dev
 	$(BIN)/lint-imports
 
 test: venv-dev debian lint types contracts
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest $(TWO) -m "not slow"
 
 test-all: venv-dev debian lint types contracts
-	$(BIN)/pytest
+	$(BIN)/pytest $(TWO)
 
 # For every night: the importer against 20,000 mutated files, blindly and guided by coverage.
 fuzz: venv-dev

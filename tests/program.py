@@ -9,6 +9,7 @@ from typing import Any
 TRIALS, POLISH = 60, 4
 TITLE = ["run", "--model", "mobilenet_v2", "--target"]
 COMMAND = [*TITLE, "hifive1", "--polish", str(POLISH), "--trials", str(TRIALS)]
+SMALL_TRIALS = 100
 MICRO_COMMAND = [*TITLE, "nrf52840", "--polish", "0", "--trials", "2", "--tracking-uri", "none"]
 
 Bqsearch = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -10,7 +10,8 @@ import pytest
 
 from bqsearch.datasets import digits
 from decoding import need_tflm
-from program import COMMAND, MICRO_COMMAND, Bqsearch, Run
+from program import COMMAND, MICRO_COMMAND, POLISH, SMALL_TRIALS, Bqsearch, Run
+from search.problems import write_files
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +30,28 @@ def finished(bqsearch: Bqsearch, tmp_path_factory: pytest.TempPathFactory) -> Ru
     """The title's command with fewer trials, MLflow and all."""
     folder = tmp_path_factory.mktemp("runs") / "whole"
     done = bqsearch(*COMMAND, "--out", folder)
+    assert done.returncode == 0, done.stderr
+    return Run(folder, done.stdout, json.loads((folder / "front.json").read_text()))
+
+
+@pytest.fixture(scope="session")
+def small_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A model file and its data, small, for what does not depend on which network it is."""
+    return write_files(tmp_path_factory.mktemp("small"))
+
+
+@pytest.fixture(scope="session")
+def small_command(small_files: dict[str, str]) -> list[str]:
+    """A run of the small network."""
+    files = [part for name, path in small_files.items() for part in (f"--{name}", path)]
+    return ["run", *files, "--target", "hifive1", "--polish", str(POLISH), "--trials", str(SMALL_TRIALS)]
+
+
+@pytest.fixture(scope="session")
+def finished_small(bqsearch: Bqsearch, small_command: list[str], tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """That run, without MLflow."""
+    folder = tmp_path_factory.mktemp("runs") / "small"
+    done = bqsearch(*small_command, "--tracking-uri", "none", "--out", folder)
     assert done.returncode == 0, done.stderr
     return Run(folder, done.stdout, json.loads((folder / "front.json").read_text()))
 

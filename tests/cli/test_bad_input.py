@@ -10,7 +10,7 @@ import pytest
 from bqsearch.graph.flatbuffer import serialize
 from bqsearch.importers.tflite import load
 from bqsearch.zoo.mobilenet_v2 import MODEL
-from program import COMMAND, Bqsearch, Run
+from program import Bqsearch, Run
 
 BASE = ["--target", "hifive1", "--tracking-uri", "none", "--trials", "5"]
 
@@ -135,8 +135,10 @@ def test_an_existing_run_is_never_overwritten(bqsearch: Bqsearch, finished: Run)
     assert before == {f: f.stat().st_mtime_ns for f in before}
 
 
-def test_a_run_is_not_resumed_with_another_seed(bqsearch: Bqsearch, finished: Run) -> None:
-    error = refused(bqsearch, "--model", "mobilenet_v2", *BASE, "--out", finished.folder, "--resume", "--seed", "7")
+def test_a_run_is_not_resumed_with_another_seed(
+    bqsearch: Bqsearch, small_command: list[str], finished_small: Run
+) -> None:
+    error = refused(bqsearch, *small_command[1:], "--out", finished_small.folder, "--resume", "--seed", "7")
     assert "cannot be resumed" in error
     assert "seed: 0 then, 7 now" in error
 
@@ -195,12 +197,13 @@ def test_a_damaged_front_is_refused(bqsearch: Bqsearch, tmp_path: Path, content:
     assert done.stderr.startswith("error: ")
 
 
-def test_damaged_events_are_refused_with_the_cure(bqsearch: Bqsearch, finished: Run, tmp_path: Path) -> None:
+def test_damaged_events_are_refused_with_the_cure(
+    bqsearch: Bqsearch, small_command: list[str], finished_small: Run, tmp_path: Path
+) -> None:
     folder = tmp_path / "copy"
-    shutil.copytree(finished.folder, folder)
+    shutil.copytree(finished_small.folder, folder)
     (folder / "events.jsonl").write_text("{}\n]\n")
-    command = [*COMMAND, "--out", folder]
-    done = bqsearch(*command, "--resume")
+    done = bqsearch(*small_command, "--out", folder, "--resume")
     assert done.returncode == 1
     assert "corrupt" in done.stderr
     assert "Traceback" not in done.stderr

@@ -18,7 +18,7 @@ from bqsearch.datasets import digits
 from bqsearch.runtime import tflm
 from bqsearch.types import Array
 from decoding import need_tflm
-from program import COMMAND, POLISH, TRIALS, Bqsearch, Run
+from program import COMMAND, POLISH, SMALL_TRIALS, TRIALS, Bqsearch, Run
 
 QUICK = ("--schemes", "kmeans", "--no-error-compensation")  # where quality is not what is looked at
 FIGURES = ("accuracy_search", "accuracy_holdout", "flash_bytes", "ram_bytes", "latency_ms", "energy_mj", "feasible")
@@ -95,7 +95,8 @@ def test_the_terminal_shows_the_table_and_where_the_files_are(finished: Run) -> 
 
 
 def test_the_same_seed_gives_the_same_front(finished: Run, bqsearch: Bqsearch, tmp_path: Path) -> None:
-    done = bqsearch(*COMMAND, "--out", tmp_path / "again", "--tracking-uri", "none", "--json")
+    """No score is taken from the run before."""
+    done = bqsearch(*COMMAND, "--out", tmp_path / "again", "--scores", "none", "--tracking-uri", "none", "--json")
     assert done.returncode == 0, done.stderr
     again = json.loads(done.stdout)
     assert again == json.loads((tmp_path / "again" / "front.json").read_text())
@@ -104,11 +105,13 @@ def test_the_same_seed_gives_the_same_front(finished: Run, bqsearch: Bqsearch, t
     assert not (tmp_path / "again" / "mlflow.db").exists()
 
 
-def test_a_killed_run_goes_on_as_if_it_had_never_stopped(finished: Run, tmp_path: Path) -> None:
+def test_a_killed_run_goes_on_as_if_it_had_never_stopped(
+    finished_small: Run, small_command: list[str], tmp_path: Path
+) -> None:
     from mlflow import MlflowClient
 
     folder = tmp_path / "killed"
-    command = [sys.executable, "-m", "bqsearch", *COMMAND, "--out", str(folder), "--quiet"]
+    command = [sys.executable, "-m", "bqsearch", *small_command, "--out", str(folder), "--scores", "none", "--quiet"]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     wait_for_trials(folder, 10)
     process.kill()
@@ -117,18 +120,18 @@ def test_a_killed_run_goes_on_as_if_it_had_never_stopped(finished: Run, tmp_path
     done = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     front = json.loads((folder / "front.json").read_text())
-    assert front["points"] == finished.front["points"]
-    assert front["trials"] == finished.front["trials"]
+    assert front["points"] == finished_small.front["points"]
+    assert front["trials"] == finished_small.front["trials"]
     client = MlflowClient(tracking_uri=f"sqlite:///{folder}/mlflow.db")
-    experiment = client.get_experiment_by_name("mobilenet_v2-hifive1")
+    experiment = client.get_experiment_by_name(front["study"])
     runs = client.search_runs([experiment.experiment_id])
     numbers = sorted(int(run.data.tags["bqsearch.trial"]) for run in runs if "bqsearch.trial" in run.data.tags)
-    assert numbers == list(range(TRIALS + POLISH))
+    assert numbers == list(range(SMALL_TRIALS + POLISH))
 
 
-def test_ctrl_c_ends_with_what_has_been_found(tmp_path: Path) -> None:
+def test_ctrl_c_ends_with_what_has_been_found(small_command: list[str], tmp_path: Path) -> None:
     folder = tmp_path / "interrupted"
-    arguments = [*COMMAND[:-1], "5000", "--out", str(folder), "--tracking-uri", "none"]
+    arguments = [*small_command[:-1], "5000", "--out", str(folder), "--tracking-uri", "none"]
     process = subprocess.Popen([sys.executable, "-m", "bqsearch", *arguments], stdout=subprocess.PIPE, text=True)
     wait_for_trials(folder, 40)
     process.send_signal(signal.SIGINT)
@@ -140,20 +143,22 @@ def test_ctrl_c_ends_with_what_has_been_found(tmp_path: Path) -> None:
     assert 40 <= len(front["trials"]) < 5000
 
 
-def test_time_is_up(bqsearch: Bqsearch, tmp_path: Path) -> None:
+def test_time_is_up(bqsearch: Bqsearch, small_command: list[str], tmp_path: Path) -> None:
     options = ["--timeout", "1", "--trials", "100000", "--tracking-uri", "none", "--out", tmp_path / "short"]
-    done = bqsearch(*COMMAND[:-2], *options)
+    done = bqsearch(*small_command[:-2], *options)
     assert done.returncode == 0, done.stderr
     front = json.loads((tmp_path / "short" / "front.json").read_text())
     assert front["settings"]["stopped"] == "timeout"
 
 
-def test_a_board_that_is_too_small_says_by_how_much_and_what_would_help(bqsearch: Bqsearch, tmp_path: Path) -> None:
+def test_a_board_that_is_too_small_says_by_how_much_and_what_would_help(
+    bqsearch: Bqsearch, small_command: list[str], tmp_path: Path
+) -> None:
     folder = tmp_path / "small"
-    done = bqsearch(*COMMAND[:-1], "5", "--max-ram", "4K", "--tracking-uri", "none", "--out", folder)
+    done = bqsearch(*small_command[:-1], "5", "--max-ram", "512", "--tracking-uri", "none", "--out", folder)
     assert done.returncode == 3
     front = json.loads((folder / "front.json").read_text())
-    excess = front["baseline"]["ram_bytes"] - 4 * 1024
+    excess = front["baseline"]["ram_bytes"] - 512
     assert front["points"] == []
     assert f"{excess:,} B above the limit" in front["reason"]
     assert " ".join((done.stdout + done.stderr).split()).count("baseline does not fit") == 1
@@ -163,37 +168,40 @@ def test_a_board_that_is_too_small_says_by_how_much_and_what_would_help(bqsearch
 
 
 def test_a_file_model_with_one_split_says_that_it_was_halved(
-    bqsearch: Bqsearch, int8_model: Path, one_split: Path, tmp_path: Path
+    bqsearch: Bqsearch, small_files: dict[str, str], tmp_path: Path
 ) -> None:
     need_tflm()
-    folder = tmp_path / "file"
-    options = ["--data", one_split, "--normalize", "0,255", "--trials", "3", "--polish", "1", "--tracking-uri", "none"]
-    done = bqsearch("run", "--model", int8_model, "--target", "stm32f746", *options, "--out", folder)
+    folder, arrays = tmp_path / "file", np.load(small_files["data"])
+    np.savez(tmp_path / "data.npz", x_test=arrays["x_test"], y_test=arrays["y_test"], classes=arrays["classes"])
+    options = ["--data", tmp_path / "data.npz", "--trials", "3", "--polish", "1", "--tracking-uri", "none"]
+    done = bqsearch("run", "--model", small_files["model"], "--target", "stm32f746", *options, "--out", folder)
     assert done.returncode == 0, done.stderr
     assert "halved" in done.stderr.replace("\n", " ")
     front = json.loads((folder / "front.json").read_text())
-    assert (front["data"]["search"], front["data"]["holdout"]) == (175, 175)
+    assert (front["data"]["search"], front["data"]["holdout"]) == (60, 60)
 
 
 @pytest.mark.parametrize("sampler", ["nsga2", "tpe", "random"])
 def test_every_sampler_finds_a_front(
-    bqsearch: Bqsearch, int8_model: Path, one_split: Path, tmp_path: Path, sampler: str
+    bqsearch: Bqsearch, small_command: list[str], tmp_path: Path, sampler: str
 ) -> None:
-    options = ["--data", one_split, "--normalize", "0,255", "--trials", "40", "--polish", "2", "--tracking-uri", "none"]
-    options += QUICK
+    options = ["--trials", "40", "--polish", "2", "--tracking-uri", "none", "--target", "hifive1_revb", *QUICK]
     options += ["--sampler", sampler, "--max-drop", "5", "--out", tmp_path / sampler]
-    done = bqsearch("run", "--model", int8_model, "--target", "hifive1_revb", *options)
+    done = bqsearch(*small_command, *options)
     assert done.returncode == 0, done.stderr
     front = json.loads((tmp_path / sampler / "front.json").read_text())
     assert len(front["trials"]) == 42
+    assert len(front["points"]) > 1
 
 
-def test_data_without_labels_is_searched_for_fidelity(bqsearch: Bqsearch, int8_model: Path, tmp_path: Path) -> None:
-    data = tmp_path / "bare.npz"
-    np.savez(data, x_train=digits.load().search.x, x_test=digits.load().holdout.x)
-    folder = tmp_path / "run"
-    options = ["--data", data, "--normalize", "0,255", "--trials", "20", "--polish", "2", "--max-drop", "5", *QUICK]
-    command = ["run", "--model", int8_model, "--target", "hifive1", *options, "--out", folder]
+def test_data_without_labels_is_searched_for_fidelity(
+    bqsearch: Bqsearch, small_files: dict[str, str], tmp_path: Path
+) -> None:
+    data, folder, model = tmp_path / "bare.npz", tmp_path / "run", small_files["model"]
+    arrays = np.load(small_files["data"])
+    np.savez(data, x_train=arrays["x_train"], x_test=arrays["x_test"])
+    options = ["--data", data, "--trials", "20", "--polish", "2", "--max-drop", "5", *QUICK]
+    command = ["run", "--model", model, "--target", "hifive1", *options, "--out", folder]
     done = bqsearch(*command)
     assert done.returncode == 0, done.stderr
     assert "No labels: the search is for fidelity" in done.stderr.replace("\n", " ")
@@ -207,7 +215,7 @@ def test_data_without_labels_is_searched_for_fidelity(bqsearch: Bqsearch, int8_m
     assert 0.9 < point["fidelity_holdout"] < 1
     assert point["drop_holdout"] == pytest.approx(100 * (1 - point["fidelity_holdout"]))
     check_metrics(folder, front)
-    again = bqsearch("apply", folder / point["files"]["plan"], "--model", int8_model, "--out", tmp_path / "again")
+    again = bqsearch("apply", folder / point["files"]["plan"], "--model", model, "--out", tmp_path / "again")
     assert again.returncode == 0, again.stderr
     assert (tmp_path / "again" / "model.tflite").read_bytes() == (folder / point["files"]["model"]).read_bytes()
     assert bqsearch(*command, "--resume").returncode == 0
@@ -240,7 +248,7 @@ def test_classes_are_put_in_the_order_of_the_outputs(bqsearch: Bqsearch, int8_mo
         folder = tmp_path / "images" / words[label]
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image[..., 0]).save(folder / f"{number}.png")
-    options = ["--data", tmp_path / "images", "--normalize", "0,255", "--trials", "3", "--polish", "1"]
+    options = ["--data", tmp_path / "images", "--normalize", "0,255", "--trials", "3", "--polish", "1", *QUICK]
     options += ["--tracking-uri", "none", "--out", tmp_path / "run"]
     command = ["run", "--model", int8_model, "--target", "hifive1", *options]
     done = bqsearch(*command, "--classes", ",".join(words))

@@ -14,7 +14,6 @@ from bqsearch.graph.ir import Graph
 from bqsearch.hardware.memory import ArenaPlan, greedy_arena, plan_arenas
 from bqsearch.hardware.moves import Activations
 from bqsearch.types import Array
-from firmware.compilers import need
 from networks import random_inputs, random_network, small_int8_network, small_uint8_network
 
 FLAGS = ("-std=c11", "-O0", "-fPIC", "-shared")
@@ -34,18 +33,16 @@ def check(graph: Graph, cache: Path) -> Array:
 
 
 @pytest.mark.parametrize("make", [small_int8_network, small_uint8_network])
-def test_small_networks(make, tmp_path: Path) -> None:
-    need("cc")
-    assert len(np.unique(check(make(), tmp_path))) > 1
+def test_small_networks(make, cache: Path) -> None:
+    assert len(np.unique(check(make(), cache))) > 1
 
 
 @given(st.integers(0, 2**32))
 @settings(deadline=None, max_examples=8)
-def test_random_networks(tmp_path_factory: pytest.TempPathFactory, seed: int) -> None:
-    need("cc")
+def test_random_networks(cache: Path, seed: int) -> None:
     graph = random_network(seed, 8)
     try:
         emit_graph(graph, {}, greedy_arena(Activations(graph=graph)).schedule({}))
     except UnsupportedError:
         assume(False)
-    check(graph, tmp_path_factory.mktemp("built"))
+    check(graph, cache)

@@ -1,6 +1,6 @@
 """Weights in RAM: the same outputs as from flash, and in the sections where the plan says they lie."""
 
-from functools import cache
+from functools import cache as cached
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,6 @@ from bqsearch.hardware.streamed import StreamedFootprint
 from bqsearch.packing.streams import STREAMS
 from bqsearch.plan import Choice, Method
 from decoding import need_tflm
-from firmware.compilers import need as need_compiler
 from firmware.reference import any_inputs, expected
 from firmware.sample import need
 from networks import Builder
@@ -30,7 +29,7 @@ from networks import Builder
 CHOICES = ["log2-7-packed", "log2-9-huffman", "log2-5-mask", "log2-5-sparse-std75", "keep-256-raw"]
 
 
-@cache
+@cached
 def dense_network() -> Graph:
     """64 -> 50 -> 10, without softmax."""
     net = Builder("int8", 3)
@@ -38,7 +37,7 @@ def dense_network() -> Graph:
     return net.build([source], [net.dense("second", net.dense("first", source, 50), 10)])
 
 
-@cache
+@cached
 def bank() -> OptionBank:
     graph = dense_network()
     flat = {x.name: Moments(mean=np.zeros((1, 1)), variance=np.ones((1, 1))) for x in layers(graph)}
@@ -60,14 +59,13 @@ def source(compressed: CompressedModel) -> str:
 
 
 @pytest.mark.parametrize("text", CHOICES)
-def test_placement_changes_nothing_but_the_place(text: str, tmp_path: Path) -> None:
+def test_placement_changes_nothing_but_the_place(text: str, cache: Path) -> None:
     """And the outputs are those of TensorFlow Lite Micro."""
-    need_compiler("cc")
     need_tflm()
     inputs, outputs = any_inputs(dense_network(), 20), []
     for first, second in ((text, text), (f"{text}-ram", text), (f"{text}-ram", f"{text}-ram")):
         compressed = model(first, second)
-        built = host.build(dense_network(), emit(compressed, footprint().schedule(compressed)), tmp_path)
+        built = host.build(dense_network(), emit(compressed, footprint().schedule(compressed)), cache)
         outputs.append(built.run(inputs))
         moved = [line for line in source(compressed).splitlines() if line.endswith(" BQ_RAM = {")]
         assert len(moved) == sum(2 if entry.coded.table else 1 for entry in compressed.layers if entry.resident)
@@ -83,7 +81,7 @@ def test_fitted_levels_run_as_shifts(text: str) -> None:
     assert source(model(text, f"{text}-ram")).count("bq_dense_shift_s8") == 2
 
 
-def test_the_linker_puts_weights_where_the_plan_says(tmp_path: Path) -> None:
+def test_the_linker_puts_weights_where_the_plan_says(cache: Path, tmp_path: Path) -> None:
     need(HIFIVE1)
     inputs, images, answers = any_inputs(dense_network(), 5), {}, []
     for name, texts in {
@@ -108,7 +106,7 @@ def test_the_linker_puts_weights_where_the_plan_says(tmp_path: Path) -> None:
         np.testing.assert_array_equal(answer.outputs, answers[0].outputs)
         np.testing.assert_array_equal(answer.instructions, answers[0].instructions)
     built = model("log2-9-huffman", "log2-7-packed")
-    on_the_host = host.build(dense_network(), emit(built, footprint().schedule(built)), tmp_path).run(inputs)
+    on_the_host = host.build(dense_network(), emit(built, footprint().schedule(built)), cache).run(inputs)
     np.testing.assert_array_equal(answers[0].outputs.view(np.int8), on_the_host.reshape(5, -1))
     moved = images["both"].ram - images["flash"].ram
     assert moved == footprint().ram(model("log2-9-huffman-ram", "log2-7-packed-ram")).weights > 0

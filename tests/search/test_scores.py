@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bqsearch.errors import OutputError
@@ -68,6 +68,7 @@ def test_several_write_at_once(tmp_path: Path) -> None:
 
 
 @given(content=st.binary(min_size=1, max_size=400))
+@settings(max_examples=25)  # a file each
 def test_a_file_that_is_none_is_refused_with_the_cure(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     folder = tmp_path_factory.mktemp("odd")
     (folder / FILE).write_bytes(b"no database " + content)
