@@ -91,7 +91,7 @@ class OptunaStrategy:
     _study: optuna.Study = field(init=False, repr=False)  # the sampler's trials, and no others
     _sweep: list[_Rungs] = field(init=False, repr=False)
     _asked: deque[Trial | _Rungs] = field(init=False, repr=False, default_factory=deque)  # and not told of
-    _untold: deque[tuple[Trial, Record]] = field(init=False, repr=False, default_factory=deque)  # to the sampler
+    _untold: deque[tuple[Trial, FrozenTrial]] = field(init=False, repr=False, default_factory=deque)  # to the sampler
     _ended: list[FrozenTrial] = field(init=False, repr=False)
     _polished: list[_Rungs] = field(init=False, repr=False)  # whether told of or not
     _sampled: int = field(init=False, repr=False)  # trials that the sampler has proposed
@@ -109,7 +109,7 @@ class OptunaStrategy:
         self._study.add_trials(sampled[:known])
         for trial in sampled[known:]:  # open when the next one was proposed
             self._study.add_trial(_waiting(trial))
-            self._untold.append((self._study.ask(self.space.distributions), record_of(trial)))
+            self._untold.append((self._study.ask(self.space.distributions), trial))
 
     @property
     def lag(self) -> int:
@@ -131,12 +131,12 @@ class OptunaStrategy:
     def tell(self, record: Record) -> FrozenTrial:
         """Values and constraints, for the sampler unless they are a polished plan's; the record goes with the trial."""
         asked = self._asked.popleft()
-        if isinstance(asked, Trial):
-            self._untold.append((asked, record))
         rungs = asked.params if isinstance(asked, Trial) else asked
         noted = self._study.get_trials(deepcopy=False)[asked.number].system_attrs if isinstance(asked, Trial) else {}
         trial = self._ended_trial(rungs, record, noted)
         self._ended.append(trial)
+        if isinstance(asked, Trial):
+            self._untold.append((asked, trial))
         return trial
 
     def _ended_trial(self, rungs: _Rungs, record: Record, noted: Mapping[str, Any]) -> FrozenTrial:
@@ -167,14 +167,15 @@ class OptunaStrategy:
         self._sampled += 1
         return self._study.ask(self.space.distributions)
 
-    def _end(self, trial: Trial, record: Record) -> None:
-        for name, excess in record.constraints.items():
+    def _end(self, trial: Trial, ended: FrozenTrial) -> None:
+        record = ended.user_attrs["record"]
+        for name, excess in record["constraints"].items():
             trial.set_constraint(name, excess)
-        trial.set_user_attr("record", record.to_json())
-        if record.values is None:
+        trial.set_user_attr("record", record)
+        if record["values"] is None:
             self._study.tell(trial, state=TrialState.PRUNED)
         else:
-            self._study.tell(trial, list(record.values))
+            self._study.tell(trial, record["values"])
 
 
 def _is_polished(trial: FrozenTrial) -> bool:
