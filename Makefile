@@ -68,6 +68,8 @@ ranking: venv-dev
 
 bench: venv-dev
 	$(BIN)/python benchmarks/search_speed.py
+	$(BIN)/python benchmarks/pool.py
+	$(BIN)/python benchmarks/driver.py
 	$(BIN)/python benchmarks/bank_speed.py
 	$(BIN)/python benchmarks/tracking.py
 

@@ -41,11 +41,15 @@ class Crew:
         ray: Address of a Ray cluster, `"auto"` for the one that this machine is part of, `"local"` for one of its own;
             None for this machine's own processes.
         patience: Seconds after which a candidate's worker is taken to hang.
+        threads: Of LiteRT in each worker; None for an even share of this machine's cores, or on a cluster for one.
+        pool: Makes the pool, whatever else is said here; None for one of those here.
     """
 
     workers: int | None = None
     ray: str | None = None
     patience: float = 600.0
+    threads: int | None = None
+    pool: "Callable[[Evaluator], Pool] | None" = None
 
 
 class Pool(Protocol):
@@ -102,6 +106,8 @@ def cluster(crew: Crew) -> Iterator[None]:
 
 
 def _pool(evaluator: Evaluator, crew: Crew) -> Pool:
+    if crew.pool is not None:
+        return crew.pool(evaluator)
     if crew.ray is not None:
         _keep_to_this_machine(crew)
         from bqsearch.search.ray_pool import RayPool
@@ -148,7 +154,7 @@ class LocalPool:
     def __init__(self, evaluator: Evaluator, crew: Crew) -> None:
         assert crew.workers is not None
         self.workers, self._patience = crew.workers, crew.patience
-        threads = max(1, (os.cpu_count() or 1) // crew.workers)
+        threads = crew.threads or max(1, (os.cpu_count() or 1) // crew.workers)
         handle, name = tempfile.mkstemp(prefix="bqsearch-", suffix=".workers")
         self._content = Path(name)
         with open(handle, "wb") as file:

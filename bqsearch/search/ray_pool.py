@@ -72,7 +72,7 @@ class RayPool:
         self._lock, self._closed = RLock(), Event()
         self._failed: BaseException | None = None
         self._waiting: deque[tuple[Plan, tuple[Rival, ...], Future[Answer]]] = deque()
-        self._evaluator = ray.put(shipped(evaluator, threads=1))
+        self._evaluator = ray.put(shipped(evaluator, threads=crew.threads or 1))
         self._workers = [_Worker(actor=self._actor()) for _ in range(self.workers)]
         for worker in self._workers:
             self._await(worker)

@@ -1,6 +1,7 @@
 """Samplers by name: each a function of a seed and the space, so that any trial's proposal can be made again."""
 
 import warnings
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -228,7 +229,9 @@ class RateDistortionSampler(BaseSampler):
 
 
 class _Seen:
-    """What the finished trials of a study say, each read once.
+    """What the finished trials of a study say, each read once, as soon as all before it have ended.
+
+    A study with a thousand workers has as many open trials, which are not to be looked at for each proposal.
 
     Args:
         space: Of the trials.
@@ -236,7 +239,7 @@ class _Seen:
 
     def __init__(self, space: Space) -> None:
         self._space = space
-        self._waiting: list[int] = []  # numbers that had not ended
+        self._open: deque[int] = deque()  # numbers that had not ended, ascending
         self._looked = 0  # at so many trials
         self._plans: set[bytes] = set()
         self._rows: list[Ints] = []
@@ -245,10 +248,11 @@ class _Seen:
     def look(self, study: Study) -> bool:
         """Read what has ended since; whether there was anything."""
         trials = study.get_trials(deepcopy=False)
-        numbers = [*self._waiting, *range(self._looked, len(trials))]
-        self._waiting = [number for number in numbers if not trials[number].state.is_finished()]
+        self._open.extend(range(self._looked, len(trials)))
         self._looked = len(trials)
-        new = [trials[number] for number in numbers if trials[number].state.is_finished()]
+        new = []
+        while self._open and trials[self._open[0]].state.is_finished():
+            new.append(trials[self._open.popleft()])
         for trial in new:
             self._plans.add(_key(trial.params))
             if trial.state == TrialState.COMPLETE:

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import optuna
@@ -70,6 +70,13 @@ class Strategy(Protocol):
         ...
 
 
+class _Numbered(NamedTuple):
+    """A trial of the sampler's, with its number among this driver's."""
+
+    number: int
+    trial: Trial
+
+
 @dataclass(kw_only=True)
 class OptunaStrategy:
     """Optuna's samplers over a study in memory, and behind the sampler's trials those of polishing.
@@ -106,8 +113,8 @@ class OptunaStrategy:
     place: int = 0
     _study: optuna.Study = field(init=False, repr=False)  # the sampler's trials, and no others
     _sweep: list[_Rungs] = field(init=False, repr=False)
-    _asked: deque[Trial | _Rungs] = field(init=False, repr=False, default_factory=deque)  # and not told of
-    _untold: deque[tuple[int, Trial, Record]] = field(init=False, repr=False, default_factory=deque)  # to the sampler
+    _asked: deque[_Numbered | _Rungs] = field(init=False, repr=False, default_factory=deque)  # and not told of
+    _untold: deque[tuple[_Numbered, FrozenTrial]] = field(init=False, repr=False, default_factory=deque)
     _ended: list[FrozenTrial] = field(init=False, repr=False)
     _polished: list[_Rungs] = field(init=False, repr=False)  # whether told of or not
     _own: int = field(init=False, repr=False)  # trials that the sampler has proposed
@@ -127,7 +134,7 @@ class OptunaStrategy:
         self._study.add_trials(sampled[:told])
         for number, trial in enumerate(sampled[told:], start=told):  # open when the next one was proposed
             self._study.add_trial(_waiting(trial))
-            self._untold.append((number, self._study.ask(self.space.distributions), record_of(trial)))
+            self._untold.append((_Numbered(number, self._study.ask(self.space.distributions)), trial))
 
     @property
     def lag(self) -> int:
@@ -149,19 +156,19 @@ class OptunaStrategy:
             self._asked.append(polished)
             self._polished.append(polished)
             return replace(self.space.plan(polished), successive=True)
-        trial = self._propose()
-        self._asked.append(trial)
-        return self.space.plan(trial.params)
+        proposed = self._propose()
+        self._asked.append(proposed)
+        return self.space.plan(proposed.trial.params)
 
     def tell(self, record: Record) -> FrozenTrial:
         """Values and constraints, for the sampler unless they are a polished plan's; the record goes with the trial."""
         asked = self._asked.popleft()
-        if isinstance(asked, Trial):
-            waiting = sum(isinstance(other, Trial) for other in self._asked)
-            self._untold.append((self._own - waiting - 1, asked, record))
-        rungs = asked.params if isinstance(asked, Trial) else asked
-        noted = self._study.get_trials(deepcopy=False)[asked.number].system_attrs if isinstance(asked, Trial) else {}
-        trial = self._ended_trial(rungs, record, noted)
+        if not isinstance(asked, _Numbered):
+            trial = self._ended_trial(asked, record, {})
+        else:
+            noted = self._study.get_trials(deepcopy=False)[asked.trial.number].system_attrs
+            trial = self._ended_trial(asked.trial.params, record, noted)
+            self._untold.append((asked, trial))
         self._ended.append(trial)
         return trial
 
@@ -194,22 +201,24 @@ class OptunaStrategy:
         position = next_to_polish(records, before, self.directions, self.max_drop)
         return None if position is None else told[position].params
 
-    def _propose(self) -> Trial:
-        while self._untold and self._untold[0][0] < self.pace.told(self._own):
-            self._end(*self._untold.popleft()[1:])
+    def _propose(self) -> _Numbered:
+        while self._untold and self._untold[0][0].number < self.pace.told(self._own):
+            asked, ended = self._untold.popleft()
+            self._end(asked.trial, ended)
         if self._sweep:  # drivers come toward each other
             self._study.enqueue_trial(self._sweep.pop(-1 if self.place % 2 else 0))
         self._own += 1
-        return self._study.ask(self.space.distributions)
+        return _Numbered(self._own - 1, self._study.ask(self.space.distributions))
 
-    def _end(self, trial: Trial, record: Record) -> None:
-        for name, excess in record.constraints.items():
+    def _end(self, trial: Trial, ended: FrozenTrial) -> None:
+        record = ended.user_attrs["record"]
+        for name, excess in record["constraints"].items():
             trial.set_constraint(name, excess)
-        trial.set_user_attr("record", record.to_json())
-        if record.values is None:
+        trial.set_user_attr("record", record)
+        if record["values"] is None:
             self._study.tell(trial, state=TrialState.PRUNED)
         else:
-            self._study.tell(trial, list(record.values))
+            self._study.tell(trial, record["values"])
 
 
 def _is_polished(trial: FrozenTrial) -> bool:

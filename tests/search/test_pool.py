@@ -120,3 +120,17 @@ def test_a_search_by_workers_goes_on_where_it_was_stopped(problem: Problem, crew
     for last in (12, 37, 45, None):
         part = searched(problem, tmp_path / "parts", crew, last)
     assert timeless(part) == timeless(whole)
+
+
+def test_a_crew_may_bring_its_own_pool(problem: Problem, plans: list[Plan]) -> None:
+    made: list[pool.Lane] = []
+
+    def lane(evaluator: Evaluator) -> pool.Lane:
+        made.append(pool.Lane(evaluator))
+        return made[-1]
+
+    with pool.opened(Evaluator(problem=problem), Crew(workers=WORKERS, pool=lane)) as opened:
+        assert [opened] == made
+        assert opened.submit(plans[0], []).result()[0].plan == plans[0]
+    with pytest.raises(RuntimeError, match="shutdown"):
+        made[0].submit(plans[0], [])
