@@ -151,7 +151,10 @@ class _storage_errors:  # noqa: N801 - reads as a statement
         from sqlalchemy.exc import SQLAlchemyError
 
         if isinstance(error, OptunaError | SQLAlchemyError | OSError | ValueError | KeyError):
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            first = error
+            while first.__cause__ is not None:  # Optuna's own says less than what the database said
+                first = first.__cause__
+            reason = str(first).strip().splitlines()[0] if str(first).strip() else type(first).__name__
             raise StorageError(f"cannot {self.what}: {reason}") from error
 
 

@@ -2,7 +2,9 @@
 
 import gc
 import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -14,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from bqsearch.errors import MissingExtraError, StorageError
 from bqsearch.plan import Choice, Plan
+from bqsearch.search import store as store_module
 from bqsearch.search.record import Record, record_of
 from bqsearch.search.store import TrialStore, open_journal, open_url
 
@@ -191,3 +194,40 @@ def test_optuna_says_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) 
     fill(journal(tmp_path / "file"), 2)
     assert capfd.readouterr() == ("", "")
     assert optuna.logging.get_verbosity() == optuna.logging.WARNING
+
+
+def test_a_database_that_stays_locked_is_one_clear_error(tmp_path: Path) -> None:
+    store = TrialStore(open_url(f"sqlite:///{tmp_path / 'db'}?timeout=0.2"), "study", DIRECTIONS, FINGERPRINT, False)
+    store.add(trial(0))
+    with closing(sqlite3.connect(tmp_path / "db")) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StorageError, match=r"cannot write a trial: .*locked"):
+            store.add(trial(1))
+        other.rollback()
+    store.add(trial(1))
+    assert len(store.finished()) == 2
+
+
+def test_a_database_that_is_gone_is_one_clear_error(tmp_path: Path) -> None:
+    store = TrialStore(open_url(f"sqlite:///{tmp_path / 'db'}"), "study", DIRECTIONS, FINGERPRINT, False)
+    with closing(sqlite3.connect(tmp_path / "db")) as other:
+        other.execute("DROP TABLE trials")
+    with pytest.raises(StorageError, match=r"cannot write a trial: .*no such table"):
+        store.add(trial(0))
+
+
+def test_drivers_hear_of_each_others_trials_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "_EVERY", 0.0)
+    url = f"sqlite:///{tmp_path / 'db'}"
+    first, second = (
+        TrialStore(open_url(url), "study", DIRECTIONS, FINGERPRINT, True, driver=name) for name in ("one", "two")
+    )
+    assert (first.place, second.place) == (0, 1)
+    assert [first.add(trial(0)), second.add(trial(1)), first.add(trial(3))] == [0, 1, 2]
+    assert [found.number for found in second.others()] == [0, 2]
+    assert [found.number for found in first.others()] == [1]
+    assert first.others() == second.others() == []
+    again = TrialStore(open_url(url), "study", DIRECTIONS, FINGERPRINT, True, driver="one")
+    assert again.place == 0
+    alone = TrialStore(open_url(url), "study", DIRECTIONS, FINGERPRINT, True)
+    assert alone.others() == []
