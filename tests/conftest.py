@@ -9,7 +9,8 @@ import pytest
 from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
-ONE_RUN, ONE_CLUSTER = "tests/cli/", "tests/search/test_ray_pool.py"
+PROGRAM = "tests/cli/"
+CLUSTERS = ("tests/search/test_pool.py", "tests/search/test_ray_pool.py")
 settings.register_profile("patient", deadline=None)  # other tests run beside it
 settings.load_profile("patient")
 
@@ -24,7 +25,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class ByRun(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return ONE_RUN if nodeid.startswith((ONE_RUN, ONE_CLUSTER)) else str(super()._split_scope(nodeid))
+            return PROGRAM if nodeid.startswith((PROGRAM, *CLUSTERS)) else str(super()._split_scope(nodeid))
 
     return ByRun(config, log) if config.getvalue("dist") == "loadfile" else None
 

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from bqsearch import session
 from bqsearch.cli import BESIDES, app
+from bqsearch.report.progress import View
 from bqsearch.search.spec import StudySpec
 from bqsearch.session import Outcome
 
@@ -44,8 +45,8 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What the command hands on; nothing is searched."""
     told: dict[str, Any] = {}
 
-    def run(spec: StudySpec, out: Path | None, **others: Any) -> Outcome:
-        told.update(spec=spec, out=out, **others)
+    def run(spec: StudySpec, out: Path | None, means: session.Means, view: View) -> Outcome:
+        told.update(spec=spec, out=out, view=view, **vars(means))
         return Outcome(found=True, interrupted=False)
 
     monkeypatch.setattr(session, "run", run)

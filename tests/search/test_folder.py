@@ -39,7 +39,7 @@ def test_an_existing_run_needs_resume(tmp_path: Path, name: str) -> None:
 
 def test_a_killed_run_with_its_trials_elsewhere_can_be_resumed(tmp_path: Path) -> None:
     """With --storage URL there is no journal, and before the end no front: the events tell."""
-    Spool(tmp_path).start("study", {}, {})
+    Spool(tmp_path).start("study", {}, {}, (), None)
     with pytest.raises(OutputError, match="already holds a run: add --resume"), opened(tmp_path, False, 0):
         pass
     with opened(tmp_path, True, 0):
