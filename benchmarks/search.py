@@ -204,8 +204,8 @@ def draw(found: Mapping[tuple[str, int], Mapping[str, Sequence[Points]]], path: 
         panel(axes, {name: curves(several) for name, several in samplers.items()})
         axes.set_title(f"{network}, {inputs:,} inputs", loc="left", fontsize=11, color=INK, pad=10)
     panels[0].set_ylabel("Hypervolume, %", color=INK)
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="lower center", ncols=len(labels), frameon=False, fontsize=9)
+    lines = {label: line for axes in panels for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    figure.legend(lines.values(), lines.keys(), loc="lower center", ncols=len(lines), frameon=False, fontsize=9)
     save(figure, path)
 
 
