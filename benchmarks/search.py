@@ -40,7 +40,7 @@ from paste import ROOT, markdown, paste
 
 BOARD = Path(__file__).parent / "roomy.toml"
 NETWORKS = {
-    "resnet8": ("resnet8_int8.tflite", "cifar10.npz", 2000),
+    "resnet8": ("resnet8_int8.tflite", "cifar10.npz", 1000),
     "kws": ("kws_ds_cnn_int8.tflite", "keywords_mfcc.npz", 500),
     "mobilenet_v2": ("mobilenet_v2_1.0_224_uint8.tflite", "imagenet", 100),
 }  # with the inputs that are searched on unless told otherwise
