@@ -1,6 +1,6 @@
 """What the search itself takes of each trial, with a thousand workers beside it.
 
-    python benchmarks/driver.py [--workers 1000 --seconds 0.05 --trials 10000 --profile]
+    python benchmarks/driver.py [--workers 1000 --seconds 0.05 --trials 3000 --profile]
 
 Workers are simulated, by a heap of timers behind the protocol of pools, and what they answer is made up from what the
 bank predicts. All else is real: the built-in model's space, the sampler, the study, the journal on disk. Counted is the
@@ -169,7 +169,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workers", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=0.05, help="of a trial")
-    parser.add_argument("--trials", type=int, default=10_000)
+    parser.add_argument("--trials", type=int, default=3000)
     parser.add_argument("--sampler", default="rd")
     parser.add_argument("--profile", action="store_true", help="say where the time goes, and write no table")
     options = parser.parse_args()

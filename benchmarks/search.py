@@ -40,7 +40,7 @@ from paste import ROOT, markdown, paste
 
 BOARD = Path(__file__).parent / "roomy.toml"
 NETWORKS = {
-    "resnet8": ("resnet8_int8.tflite", "cifar10.npz", 2000),
+    "resnet8": ("resnet8_int8.tflite", "cifar10.npz", 1000),
     "kws": ("kws_ds_cnn_int8.tflite", "keywords_mfcc.npz", 500),
     "mobilenet_v2": ("mobilenet_v2_1.0_224_uint8.tflite", "imagenet", 100),
 }  # with the inputs that are searched on unless told otherwise
@@ -204,8 +204,8 @@ def draw(found: Mapping[tuple[str, int], Mapping[str, Sequence[Points]]], path: 
         panel(axes, {name: curves(several) for name, several in samplers.items()})
         axes.set_title(f"{network}, {inputs:,} inputs", loc="left", fontsize=11, color=INK, pad=10)
     panels[0].set_ylabel("Hypervolume, %", color=INK)
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="lower center", ncols=len(labels), frameon=False, fontsize=9)
+    lines = {label: line for axes in panels for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    figure.legend(lines.values(), lines.keys(), loc="lower center", ncols=len(lines), frameon=False, fontsize=9)
     save(figure, path)
 
 

@@ -151,7 +151,7 @@ class _storage_errors:  # noqa: N801 - reads as a statement
         from sqlalchemy.exc import SQLAlchemyError
 
         if isinstance(error, OptunaError | SQLAlchemyError | OSError | ValueError | KeyError):
-            first = error
+            first: BaseException = error
             while first.__cause__ is not None:  # Optuna's own says less than what the database said
                 first = first.__cause__
             reason = str(first).strip().splitlines()[0] if str(first).strip() else type(first).__name__
