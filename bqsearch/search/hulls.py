@@ -107,20 +107,30 @@ class Hulls:
     Attributes:
         walks: At least one.
         distortion: `(layers, rungs)`.
+        sizes: `(sizes,)` bytes at which the walks were compared, ascending.
+        near: `(sizes, walks)` which of them were worth walking there.
     """
 
     walks: tuple[Walk, ...]
     distortion: Floats
+    sizes: Floats
+    near: Bools
 
-    margin = 1.1  # a set is kept if it is somewhere within so much of the best: layers' weights may be others than 1
+    margin = 1.1  # a set is walked where it is within so much of the best: layers' weights may be others than 1
     looked_at = 48  # sizes
 
     @classmethod
     def of(cls, nbytes: Floats, distortion: Floats, allowed: Sequence[Bools], codes: Sequence[int]) -> "Hulls":
         """Of `(layers, rungs)` tables, and for each set of codings the rungs that it has and its decoders' bytes."""
         found = [Walk.of(nbytes, distortion, may, code) for may, code in zip(allowed, codes, strict=True)]
-        every = cls(walks=tuple(walk for walk in found if walk is not None), distortion=distortion)
-        return cls(walks=every._worth_having(), distortion=distortion)
+        walks = tuple(walk for walk in found if walk is not None)
+        low, high = min(walk.smallest for walk in walks), max(walk.largest for walk in walks)
+        sizes = np.geomspace(max(low, 1), max(high, 1), cls.looked_at)
+        told = np.array([[_at(walk, float(nbytes), distortion) for walk in walks] for nbytes in sizes])
+        near = told <= told.min(axis=1, keepdims=True) * cls.margin + np.finfo(float).tiny
+        near[0] |= [walk.smallest == low for walk in walks]
+        kept = np.flatnonzero(near.any(axis=0))
+        return cls(walks=tuple(walks[i] for i in kept), distortion=distortion, sizes=sizes, near=near[:, kept])
 
     @property
     def smallest(self) -> float:
@@ -130,7 +140,7 @@ class Hulls:
     @property
     def largest(self) -> float:
         """Bytes of the smallest plan among those of least distortion."""
-        return min((self._distortion(walk.first), walk.largest) for walk in self.walks)[1]
+        return min((_distortion(walk.first, self.distortion), walk.largest) for walk in self.walks)[1]
 
     def within(self, nbytes: float, weights: Floats) -> Ints:
         """The rungs `(layers,)` of least weighted distortion that were found within so many bytes.
@@ -139,27 +149,24 @@ class Hulls:
             nbytes: To keep within; the smallest plan is given where nothing does.
             weights: `(layers,)` factors on the layers' distortions.
         """
-        found = [(*walk.within(nbytes, weights), place) for place, walk in enumerate(self.walks)]
+        row = int(np.clip(np.searchsorted(self.sizes, nbytes, side="right") - 1, 0, len(self.sizes) - 1))
+        places = np.flatnonzero(self.near[row : row + 2].any(axis=0))
+        found = [(*self.walks[place].within(nbytes, weights), int(place)) for place in places]
         fitting = [one for one in found if one[1] <= nbytes]
         if not fitting:
             return min(found, key=lambda one: one[1:])[0]
-        return min(fitting, key=lambda one: (self._distortion(one[0], weights), one[1], one[2]))[0]
+        return min(fitting, key=lambda one: (_distortion(one[0], self.distortion, weights), one[1], one[2]))[0]
 
-    def _distortion(self, rungs: Ints, weights: Floats | float = 1.0) -> float:
-        return float((self.distortion[np.arange(len(rungs)), rungs] * weights).sum())
 
-    def _worth_having(self) -> tuple[Walk, ...]:
-        flat = np.ones(len(self.distortion))
-        sizes = np.geomspace(max(self.smallest, 1), max(walk.largest for walk in self.walks), self.looked_at)
-        told = np.full((len(sizes), len(self.walks)), np.inf)
-        for (row, nbytes), (column, walk) in (
-            (a, b) for a in enumerate(sizes) for b in enumerate(self.walks) if b[1].smallest <= a[1]
-        ):
-            told[row, column] = self._distortion(walk.within(float(nbytes), flat)[0])
-        least = told.min(axis=1, keepdims=True)
-        kept = (told <= least * self.margin + np.finfo(float).tiny).any(axis=0)
-        kept |= np.array([walk.smallest == self.smallest for walk in self.walks])
-        return tuple(walk for walk, keep in zip(self.walks, kept, strict=True) if keep)
+def _at(walk: Walk, nbytes: float, distortion: Floats) -> float:
+    """What a walk's plan within so many bytes distorts; infinite where it has none."""
+    if walk.smallest > nbytes:
+        return np.inf
+    return _distortion(walk.within(nbytes, np.ones(len(distortion)))[0], distortion)
+
+
+def _distortion(rungs: Ints, distortion: Floats, weights: Floats | float = 1.0) -> float:
+    return float((distortion[np.arange(len(rungs)), rungs] * weights).sum())
 
 
 def _hull(nbytes: Floats, distortion: Floats, allowed: Bools) -> Ints:

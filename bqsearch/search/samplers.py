@@ -124,8 +124,9 @@ class RateDistortionSampler(BaseSampler):
     are 1 before anything is known; trials of about the size that is searched for say more (Bayesian linear regression
     of relative errors; Bishop, "Pattern Recognition and Machine Learning", 3.3). A proposal draws weights from what is
     then believed (Thompson, Biometrika 25, 1933), the RAM that it keeps to, and a size, mostly around the smallest that
-    has kept every limit there so far (or near the largest that the flash holds, where quality is all that counts). It
-    is the best plan of that size if those weights were true, and one that was not tried before.
+    has kept every limit there so far or between two points of the front that leave room for a better one (or near the
+    largest that the flash holds, where quality is all that counts). It is the best plan of that size if those weights
+    were true, and one that was not tried before.
 
     Args:
         seed: Of the draws, which depend on the trial's number besides.
@@ -133,7 +134,8 @@ class RateDistortionSampler(BaseSampler):
     """
 
     around = (0.75, 1.5)  # of the smallest feasible size in that RAM
-    share = 0.8  # of the proposals that go around it; the rest spread over the whole front
+    share = 0.8  # of the proposals that go around it or into a gap; the rest spread over the whole front
+    gaps = 0.25  # of those, into a gap of the front: one that leaves as much hypervolume as others is as likely
     tight = 0.25  # share of the proposals that keep to less RAM than the board has
     rooms = 8  # such sizes of RAM
     spread = 0.5  # standard deviation of the layers' weights before anything is known
@@ -187,7 +189,10 @@ class RateDistortionSampler(BaseSampler):
         high = largest
         if space.budget.frugal:
             smallest = min(self._seen.smallest(room), largest)
-            low, high = np.array(self.around) * smallest if rng.random() < self.share else (smallest, largest)
+            low, high = smallest, largest
+            if rng.random() < self.share:
+                gap = self._seen.gap(rng, room) if rng.random() < self.gaps else None
+                low, high = gap or np.array(self.around) * smallest
         return float(np.exp(rng.uniform(np.log(low), np.log(max(low, min(high, largest))))))
 
     def _believed(self, size: float) -> "_Belief":
@@ -243,7 +248,7 @@ class _Seen:
         self._looked = 0  # at so many trials
         self._plans: set[bytes] = set()
         self._rows: list[Ints] = []
-        self._figures: list[tuple[float, float, float]] = []  # bytes, error of the outputs, RAM that it keeps to
+        self._figures: list[tuple[float, float, float, float]] = []  # bytes, error, RAM that it keeps to, drop
 
     def look(self, study: Study) -> bool:
         """Read what has ended since; whether there was anything."""
@@ -268,7 +273,8 @@ class _Seen:
         kept = all(excess <= 0 for excess in record["constraints"].values())
         ram = float(record["metrics"]["ram_bytes"]) if kept else np.inf
         self._rows.append(rungs)
-        self._figures.append((float(self._space.sizes(rungs)), float(record["metrics"][ERROR]), ram))
+        drop = float(record["constraints"].get("drop", 0.0))
+        self._figures.append((float(self._space.sizes(rungs)), float(record["metrics"][ERROR]), ram, drop))
 
     def knows(self, rungs: Mapping[str, int]) -> bool:
         """Whether a plan was tried."""
@@ -278,20 +284,34 @@ class _Seen:
     def told(self) -> tuple[Ints, Floats, Floats]:
         """Of those that were run: `(n, layers)` rungs, `(n,)` bytes and `(n,)` errors of the outputs."""
         rungs = np.array(self._rows, np.int64).reshape(-1, len(self._space.ladders))
-        figures = np.array(self._figures, np.float64).reshape(-1, 3)
+        figures = np.array(self._figures, np.float64).reshape(-1, 4)
         return rungs, figures[:, 0], figures[:, 1]
 
     def smallest(self, room: float) -> float:
         """Bytes of the smallest plan that kept every limit in this RAM; infinite where none did."""
-        sizes, ram = self._kept
+        sizes, ram, _ = self._kept
         return float(sizes[ram <= room].min(initial=np.inf))
 
+    def gap(self, rng: np.random.Generator, room: float) -> tuple[float, float] | None:
+        """Bytes of two neighbors on the front in this RAM, drawn by the area between them; None where there is none."""
+        sizes, ram, drops = self._kept
+        front: list[tuple[float, float]] = []
+        for size, drop in sorted(zip(sizes[ram <= room].tolist(), drops[ram <= room].tolist(), strict=True)):
+            if not front or drop < front[-1][1]:
+                front.append((size, drop))
+        if len(front) < 2:
+            return None
+        steps = np.diff(np.array(front), axis=0)
+        areas = steps[:, 0] * -steps[:, 1]
+        place = int(rng.choice(len(areas), p=areas / areas.sum()))
+        return front[place][0], front[place + 1][0]
+
     @cached_property
-    def _kept(self) -> tuple[Floats, Floats]:
-        """Bytes and RAM of those that kept every limit."""
-        kept = [(size, ram) for size, _, ram in self._figures if ram < np.inf]
-        sizes, ram = np.array(kept, np.float64).reshape(-1, 2).T
-        return sizes, ram
+    def _kept(self) -> tuple[Floats, Floats, Floats]:
+        """Bytes, RAM and drops of those that kept every limit."""
+        kept = [(size, ram, drop) for size, _, ram, drop in self._figures if ram < np.inf]
+        sizes, ram, drops = np.array(kept, np.float64).reshape(-1, 3).T
+        return sizes, ram, drops
 
 
 def _key(rungs: Mapping[str, int]) -> bytes:

@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 from bqsearch import registry
 from bqsearch.measure import Direction
 from bqsearch.plan import Plan
-from bqsearch.search.polish import next_to_polish
+from bqsearch.search.polish import next_to_polish, reach
 from bqsearch.search.record import Record, record_of
 from bqsearch.search.space import Space
 
@@ -117,6 +117,7 @@ class OptunaStrategy:
     _untold: deque[tuple[_Numbered, FrozenTrial]] = field(init=False, repr=False, default_factory=deque)
     _ended: list[FrozenTrial] = field(init=False, repr=False)
     _polished: list[_Rungs] = field(init=False, repr=False)  # whether told of or not
+    _hopeless: float = field(init=False, repr=False, default=np.inf)  # distortion from which networks break down
     _own: int = field(init=False, repr=False)  # trials that the sampler has proposed
     _heard: int = field(init=False, repr=False, default=0)  # that those of other drivers have
 
@@ -132,6 +133,8 @@ class OptunaStrategy:
         self._own = len(sampled)
         told = self.pace.told(len(sampled))
         self._study.add_trials(sampled[:told])
+        for trial in sampled[:told]:
+            self._hear(trial.params, trial.user_attrs["record"])
         for number, trial in enumerate(sampled[told:], start=told):  # open when the next one was proposed
             self._study.add_trial(_waiting(trial))
             self._untold.append((_Numbered(number, self._study.ask(self.space.distributions)), trial))
@@ -205,13 +208,24 @@ class OptunaStrategy:
         while self._untold and self._untold[0][0].number < self.pace.told(self._own):
             asked, ended = self._untold.popleft()
             self._end(asked.trial, ended)
+        if self._sweep:
+            self._sweep = [point for point in self._sweep if self._predicted(point) < self._hopeless]
         if self._sweep:  # drivers come toward each other
             self._study.enqueue_trial(self._sweep.pop(-1 if self.place % 2 else 0))
         self._own += 1
         return _Numbered(self._own - 1, self._study.ask(self.space.distributions))
 
+    def _hear(self, rungs: _Rungs, record: Mapping[str, Any]) -> None:
+        """Where a trial broke down, the sweep's plans that are predicted to be worse need not be tried."""
+        if record["constraints"].get("drop", 0.0) + self.max_drop > reach(self.max_drop):
+            self._hopeless = min(self._hopeless, self._predicted(rungs))
+
+    def _predicted(self, rungs: _Rungs) -> float:
+        return float(self.space.distortions(np.array([rungs[ladder.layer] for ladder in self.space.ladders])).sum())
+
     def _end(self, trial: Trial, ended: FrozenTrial) -> None:
         record = ended.user_attrs["record"]
+        self._hear(trial.params, record)
         for name, excess in record["constraints"].items():
             trial.set_constraint(name, excess)
         trial.set_user_attr("record", record)

@@ -10,7 +10,7 @@ from optuna.trial import create_trial
 from bqsearch import registry
 from bqsearch.search.prepare import Problem
 from bqsearch.search.record import ERROR
-from bqsearch.search.samplers import RateDistortionSampler
+from bqsearch.search.samplers import RateDistortionSampler, _Seen
 from bqsearch.search.space import Budget, Space
 from search.problems import prepared, synthetic, two_rooms, write_files
 
@@ -206,3 +206,16 @@ def test_rd_proposes_what_is_new_as_long_as_there_is_something(space: Space) -> 
         told = replace(record, values=(0.5, 1.0, 1.0), constraints={"drop": -1.0}, metrics=metrics)
         trial.set_user_attr("record", told.to_json())
         study.tell(trial, [0.5, 1.0, 1.0])
+
+
+def test_rd_goes_where_the_front_has_room() -> None:
+    """Two trials keep the drop, far apart in size and in what they lose: some proposals lie between them."""
+    space = two_rooms()
+    trials = [told(space, [0, 0, 0], ROOM, -1.0), told(space, [9, 9, 9], ROOM, -0.1)]
+    smallest, largest = (int(space.sizes(np.array(rungs))) for rungs in ([9, 9, 9], [0, 0, 0]))
+    tight, free = sizes_by_room(space, trials)
+    sizes = np.concatenate([tight, free])
+    high = RateDistortionSampler.around[1] * smallest
+    assert ((sizes > high) & (sizes < largest)).mean() > 0.05
+    seen = _Seen(space)
+    assert seen.gap(np.random.default_rng(0), np.inf) is None

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from optuna.samplers import RandomSampler
 from optuna.study import Study
@@ -188,3 +189,23 @@ def test_tell_gives_the_whole_record_with_the_trial(problem: Problem, space: Spa
         assert trial.values == (None if record.values is None else list(record.values))
         states.add(trial.state.name)
     assert states == {"COMPLETE", "PRUNED"}
+
+
+def test_the_sweep_ends_where_networks_break_down(problem: Problem, space: Space) -> None:
+    """Behind a trial that lost far too much nothing is tried that is predicted to be worse, but by the sampler."""
+    made = strategy(space, "rd")
+    asked: list[float] = []
+    broken = np.inf
+    for _ in range(len(space.sweep(SWEEP))):
+        plan = made.ask()
+        rungs = np.array([ladder.choices.index(plan.choices[ladder.layer]) for ladder in space.ladders])
+        asked.append(float(space.distortions(rungs).sum()))
+        record = answer(problem, plan)
+        if record.values is not None and len(asked) >= 6 and not np.isfinite(broken):
+            record, broken = replace(record, constraints={**record.constraints, "drop": 90.0}), asked[-1]
+        made.tell(record)
+    assert np.isfinite(broken)
+    swept = [float(space.distortions(np.array(list(point.values()))).sum()) for point in space.sweep(SWEEP)]
+    left = [distortion for distortion in swept if distortion >= broken]
+    assert len(left) > 10
+    assert sum(distortion in left for distortion in asked) <= 2 + made.lag  # asked for before it was told of
