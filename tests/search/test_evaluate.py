@@ -125,12 +125,13 @@ def search_with(problem: Problem, folder: Path, name: str) -> Searched:
     return driver.search(problem, store, lambda number, record: None, Event(), scores=Scores(folder / "scores"))
 
 
+@pytest.mark.parametrize("sampler", ["rd", "random"])
 @pytest.mark.parametrize("seed", range(5))
-def test_the_front_is_that_of_full_scoring(problem: Problem, seed: int, tmp_path: Path) -> None:
+def test_the_front_is_that_of_full_scoring(problem: Problem, seed: int, sampler: str, tmp_path: Path) -> None:
     """All that a search gave up, run to the end: none of it belongs on the front."""
-    one = settings(problem, seed=seed, trials=60)
+    one = settings(problem, seed=seed, trials=60, sampler=sampler)
     found = search(one, tmp_path)
-    assert sum(record.given_up for record in found.records) > 3
+    assert any(record.given_up for record in found.records)
     whole = Evaluator(problem=one, racing=False)
     full = [whole.record(r.plan, [])[0] if r.given_up else r for r in found.records]
     assert [record.given_up for record in full] == [False] * len(full)
