@@ -173,4 +173,5 @@ def test_any_bytes_are_safe(
     case = Coded(coding=coding, count=count, groups=groups, inner=inner, zero_byte=128, table=table, stream=stream)
     (found,) = decoded_in_c(driver, [case], 16)
     expected = decoded(case)
+    assert (found is None) == (expected is None)
     assert found is None or np.array_equal(found, expected)

@@ -16,6 +16,8 @@ from firmware.sample import EMULATED, built, need, need_program, network
 
 ON_BOARDS = pytest.mark.parametrize("board", EMULATED, ids=lambda board: board.name)
 TRIPLES = {"riscv64-unknown-elf-": "riscv32-unknown-elf", "arm-none-eabi-": "thumbv7em-none-eabi"}
+MACHINES = {"riscv64-unknown-elf-": 243, "arm-none-eabi-": 40}  # as an ELF file's head says
+CUT = "\nchar cut(int whole);\nchar cut(int whole) { return whole; }\n"  # which it warns of
 TUNING = "-mtune=sifive-3-series"
 
 
@@ -122,11 +124,17 @@ def test_programs_are_the_same_wherever_they_are_built(board: Board, tmp_path: P
 
 @ON_BOARDS
 @pytest.mark.parametrize("optimizing", ["-Os", "-O2"])
-def test_clang_compiles_the_boards_without_a_warning(board: Board, optimizing: str, tmp_path: Path) -> None:
+def test_clang_warns_of_nothing_but_what_was_put_in(board: Board, optimizing: str, tmp_path: Path) -> None:
     clang = need_program("clang")
     export(tmp_path, network(), board)
     flags = [flag for flag in board.flags if flag != TUNING]
     places = ["-I.", "-Iruntime", "-Iboards"]
     for name in ("main.c", *(f"boards/{s}" for s in board.sources if s.endswith(".c"))):
         command = [clang, f"--target={TRIPLES[board.compiler.prefix]}", *flags, "-ffreestanding", *COMPILING, *WARNINGS]
-        toolchain.run([*command, optimizing, *places, "-c", name, "-o", str(tmp_path / "x.o")], tmp_path)
+        command += [optimizing, *places, "-c", name, "-o", str(tmp_path / "x.o")]
+        toolchain.run(command, tmp_path)
+        assert (tmp_path / "x.o").read_bytes()[18] == MACHINES[board.compiler.prefix]
+        with (tmp_path / name).open("a") as file:
+            file.write(CUT)
+        with pytest.raises(ToolError, match="-Wimplicit-int-conversion"):
+            toolchain.run(command, tmp_path)
