@@ -30,6 +30,7 @@ from matplotlib.ticker import ScalarFormatter
 
 from bqsearch.report.plots.canvas import BLUE, DPI, GRAY, GREEN, INK, ORANGE, plain_frame, save
 from bqsearch.search import driver, prepare
+from bqsearch.search.hypervolume import hypervolume
 from bqsearch.search.prepare import Problem
 from bqsearch.search.record import Record
 from bqsearch.search.scores import Scores
@@ -107,7 +108,7 @@ def explore(network: str, inputs: int, trials: Mapping[str, int], seeds: int, ou
         settings = {"sampler": run.sampler, "seed": run.seed, "trials": trials[run.sampler]}
         found = searched(replace(problem, spec=replace(problem.spec, **settings)), run.folder(out))
         np.save(run.folder(out) / POINTS, found)
-        print(run, f"{hypervolume(found):.2f} % after {len(found)} trials", flush=True)
+        print(run, f"{dominated(found):.2f} % after {len(found)} trials", flush=True)
 
 
 def load(network: str, inputs: int) -> Problem:
@@ -146,14 +147,10 @@ def point(record: Record, flash: int) -> tuple[float, float]:
     return record.metrics["flash_bytes"] / flash, record.constraints["drop"] + MAX_DROP
 
 
-def hypervolume(points: Points, least: float = 0.0) -> float:
-    """Percent, where no point counts as one that has lost less than the least."""
-    volume, lowest = 0.0, MAX_DROP
-    for flash, lost in sorted(points[np.isfinite(points[:, 0])].tolist()):
-        if flash < 1 and lost < lowest:
-            volume += (1 - flash) * (lowest - max(lost, least))
-            lowest = max(lost, least)
-    return 100 * volume / MAX_DROP
+def dominated(points: Points, least: float = 0.0) -> float:
+    """The hypervolume in percent, where no point counts as one that has lost less than the least."""
+    kept = points[np.isfinite(points[:, 0])]
+    return 100 * hypervolume(np.maximum(kept, [-np.inf, least]), np.array([1, MAX_DROP])) / MAX_DROP
 
 
 def write(out: Path) -> None:
@@ -188,7 +185,7 @@ def table(found: Mapping[tuple[str, int], Mapping[str, Sequence[Points]]], least
 
 def cell(several: Sequence[Points], count: int, least: float) -> str:
     """The median over seeds, and the least and the most where there are several."""
-    values = [hypervolume(points[:count], least) for points in several if len(points) >= count]
+    values = [dominated(points[:count], least) for points in several if len(points) >= count]
     if not values:
         return ""
     return f"{np.median(values):.1f}" + (f" ({min(values):.1f} to {max(values):.1f})" if len(values) > 1 else "")
@@ -212,7 +209,7 @@ def draw(found: Mapping[tuple[str, int], Mapping[str, Sequence[Points]]], path: 
 def curves(several: Sequence[Points]) -> Floats:
     """`(seeds, trials)` hypervolumes."""
     count = min(len(points) for points in several)
-    return np.array([[hypervolume(points[:n]) for n in range(1, count + 1)] for points in several])
+    return np.array([[dominated(points[:n]) for n in range(1, count + 1)] for points in several])
 
 
 def panel(axes: Axes, found: Mapping[str, Floats]) -> None:

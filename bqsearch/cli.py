@@ -180,7 +180,11 @@ Ray = Annotated[
 WorkerTimeout = Annotated[
     float,
     typer.Option(
-        help="A worker that takes longer over a candidate is taken to hang, and replaced.", metavar="SECONDS", min=0.1
+        help="Seconds after which a worker that is still at a candidate is taken to hang, and replaced. "
+        "[dim]\\[default: 1,800][/dim]",
+        metavar="SECONDS",
+        show_default=False,
+        min=0.1,
     ),
 ]
 ScoresFolder = Annotated[
@@ -240,7 +244,7 @@ def run(
     storage: Storage = None,
     workers: Workers = None,
     ray: Ray = None,
-    worker_timeout: WorkerTimeout = 600.0,
+    worker_timeout: WorkerTimeout = 1800.0,
     scores: ScoresFolder = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -256,23 +260,25 @@ def run(
         from bqsearch.report.progress import View
 
         spec = session.spec_of(study, _settings(context))
-        view = View(quiet=quiet, as_json=as_json)
-        crew = _crew(workers, ray, worker_timeout)
-        means = session.Means(resume=resume, tracking_uri=tracking_uri, storage=storage, crew=crew, scores=scores)
-        outcome = session.run(spec, out, means, view)
+        outcome = session.run(spec, out, _means(context), View(quiet=quiet, as_json=as_json))
     if outcome.interrupted:
         raise typer.Exit(EXIT_INTERRUPTED)
     raise typer.Exit(0 if outcome.found else EXIT_NOTHING_FITS)
 
 
-def _crew(workers: int | None, ray: str | None, patience: float) -> Any:
+def _means(context: typer.Context) -> Any:
+    """How runs are made, by the options that are no study's."""
     from bqsearch.search.pool import Crew
+    from bqsearch.session import Means
 
-    return Crew(workers=workers, ray=ray, patience=patience)
+    given = context.params
+    crew = Crew(workers=given["workers"], ray=given["ray"], patience=given["worker_timeout"])
+    return Means(crew=crew, **{name: given[name] for name in ("resume", "tracking_uri", "storage", "scores")})
 
 
 @app.command()
 def sweep(
+    context: typer.Context,
     file: Annotated[Path, typer.Argument(help="TOML file with models, targets, seeds, settings.", metavar="FILE.toml")],
     out: Annotated[Path | None, _option("Folder of the runs' folders.", default="runs/NAME", metavar="DIR")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the runs in the output folder.")] = False,
@@ -280,7 +286,7 @@ def sweep(
     storage: Storage = None,
     workers: Workers = None,
     ray: Ray = None,
-    worker_timeout: WorkerTimeout = 600.0,
+    worker_timeout: WorkerTimeout = 1800.0,
     scores: ScoresFolder = None,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -292,12 +298,10 @@ def sweep(
     status: 0 if all runs found a front, 1 if one failed, 3 if for one nothing fits, 130 after Ctrl-C.
     """
     with errors_in_one_line(debug):
-        from bqsearch import session
+        from bqsearch import sweep as sweeps
         from bqsearch.report.progress import View
 
-        crew = _crew(workers, ray, worker_timeout)
-        means = session.Means(resume=resume, tracking_uri=tracking_uri, storage=storage, crew=crew, scores=scores)
-        swept = session.sweep(file, out, means, View(quiet=quiet))
+        swept = sweeps.run(file, out, _means(context), View(quiet=quiet))
     if swept.interrupted:
         raise typer.Exit(EXIT_INTERRUPTED)
     raise typer.Exit(EXIT_ERROR if swept.failed else 0 if swept.found else EXIT_NOTHING_FITS)

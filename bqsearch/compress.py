@@ -55,11 +55,6 @@ class CompressedLayer:
         return restore_codes(weights.restore(self.option.codes), weights.dtype)
 
     @cached_property
-    def tally(self) -> Ints:
-        """How often each code is among the weights, `(256,)`, counted from the lowest code."""
-        return np.bincount(self.option.codes.reshape(-1), minlength=256)
-
-    @cached_property
     def coded(self) -> Coded:
         """The weights as they lie in flash: exactly the bank's bytes."""
         return self.container.encode(self.entry.symbols_of(self.option), self.option.choice.coding)

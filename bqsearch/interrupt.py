@@ -40,6 +40,16 @@ def stop_on_interrupt() -> Iterator[Event]:
         signal.signal(signal.SIGINT, before)
 
 
+@contextmanager
+def shielded() -> Iterator[None]:
+    """Processes and threads that are started here never get Ctrl-C, from their first moment on."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _quit(number: int, frame: FrameType | None) -> None:
     del number, frame
     cursor = _SHOW_CURSOR if sys.stderr.isatty() else ""

@@ -140,8 +140,12 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         """As plain values for `json.dump`."""
-        choices = {name: str(choice) for name, choice in self.choices.items()}
-        return {"format": FORMAT, "method": asdict(self.method), "successive": self.successive, "layers": choices}
+        named = dict(self._named)
+        return {"format": FORMAT, "method": asdict(self.method), "successive": self.successive, "layers": named}
+
+    @cached_property
+    def _named(self) -> Mapping[str, str]:
+        return {name: str(choice) for name, choice in self.choices.items()}
 
     @classmethod
     def from_json(cls, value: Any) -> "Plan":

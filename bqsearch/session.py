@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +18,14 @@ from bqsearch.search import driver, front, prepare
 from bqsearch.search import verify as verification
 from bqsearch.search.driver import ALONE
 from bqsearch.search.folder import FRONT, RunFolder, disk_errors, opened, write_bytes
-from bqsearch.search.pool import Crew, cluster
+from bqsearch.search.pool import Crew
 from bqsearch.search.prepare import Problem
 from bqsearch.search.quality import wilson_interval
 from bqsearch.search.record import Record, record_of
 from bqsearch.search.scores import Scores
 from bqsearch.search.spec import StudySpec, make_spec, read_study
 from bqsearch.search.store import TrialStore, open_journal, open_url
-from bqsearch.search.sweep import read_sweep
-from bqsearch.tracking import git, process
-from bqsearch.tracking.convergence import Axis
+from bqsearch.tracking import beginning, process
 from bqsearch.tracking.mlflow import local_uri
 from bqsearch.tracking.process import TrackerProcess
 from bqsearch.tracking.spool import Spool, without_password
@@ -90,6 +87,7 @@ def run(spec: StudySpec, out: Path | None, means: Means, view: View) -> Outcome:
     Raises:
         BqsearchError: Anything that a user can mend.
     """
+    driver.check_crew(spec, means.crew)
     path = out or Path("runs") / spec.name
     given, _ = prepare.load_model(spec.model)
     nbytes = sum(t.size for t in given.tensors if t.data is not None)  # a byte for each constant, once in 8 bits
@@ -113,68 +111,6 @@ def run(spec: StudySpec, out: Path | None, means: Means, view: View) -> Outcome:
     return Outcome(found=described["recommended"] is not None, interrupted=interrupted)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Swept:
-    """How a sweep ended.
-
-    Attributes:
-        found: Whether each run that did not fail found a front.
-        failed: Whether a run failed.
-        interrupted: Whether Ctrl-C ended it.
-    """
-
-    found: bool
-    failed: bool
-    interrupted: bool
-
-
-def sweep(file: Path, out: Path | None, means: Means, view: View) -> Swept:
-    """Run the studies of a sweep one after the other, each in a folder of its own, and print what came of them.
-
-    Args:
-        file: The sweep's.
-        out: Folder of the runs' folders; None for `runs/SWEEP`.
-        means: How.
-        view: What to show.
-
-    Raises:
-        BqsearchError: The file cannot be used, or the cluster cannot be joined. What ends one run is told, and the
-            others go on.
-    """
-    planned = read_sweep(file)
-    folder = out or Path("runs") / planned.name
-    ended: dict[str, Outcome | BqsearchError] = {}
-    with cluster(means.crew):
-        for number, spec in enumerate(planned.studies, start=1):
-            view.note(f"run {number} of {len(planned.studies)}: {spec.name}")
-            there = (folder / spec.name).exists()
-            try:
-                ended[spec.name] = run(spec, folder / spec.name, replace(means, resume=means.resume and there), view)
-            except BqsearchError as error:
-                ended[spec.name] = error
-                view.warn(f"{spec.name}: {error}")
-            if _interrupted(ended[spec.name]):
-                break
-    rows = {name: _compared(folder / name, outcome) for name, outcome in ended.items()}
-    view.out.print(tables.sweep_table(rows))
-    view.out.print(f"files: {folder}/ (a folder for each run)", highlight=False)
-    outcomes = [outcome for outcome in ended.values() if isinstance(outcome, Outcome)]
-    return Swept(
-        found=all(outcome.found for outcome in outcomes),
-        failed=len(outcomes) < len(ended),
-        interrupted=any(map(_interrupted, ended.values())),
-    )
-
-
-def _interrupted(ended: Outcome | BqsearchError) -> bool:
-    return isinstance(ended, Outcome) and ended.interrupted
-
-
-def _compared(path: Path, ended: Outcome | BqsearchError) -> dict[str, Any] | str:
-    """A run's front; or why there is none."""
-    return read_front(path) if isinstance(ended, Outcome) else str(ended)
-
-
 def _scores(folder: str | None, view: View) -> Scores | None:
     """Scores of other runs; a cache folder that cannot be used is no reason not to search."""
     if folder == NO_SCORES:
@@ -193,7 +129,8 @@ def _search(
 ) -> dict[str, Any]:
     uri, scores = means.tracking_uri, _scores(means.scores, view)
     tracked = uri != NO_TRACKING
-    spool.start(problem.spec.name, _params(problem), _tags(problem), _axes(problem), uri if tracked else None)
+    told = beginning.params(problem), beginning.tags(problem), beginning.axes(problem)
+    spool.start(problem.spec.name, *told, uri if tracked else None)
     tracker = TrackerProcess(folder.path, uri or local_uri(folder.path)) if tracked else None
 
     def on_trial(number: int, record: Record) -> None:
@@ -345,52 +282,6 @@ def train(name: str, data: str | None, out: Path, choices: Mapping[str, int | No
         f"(95 % interval {100 * low:.2f} to {100 * high:.2f}), in float",
         highlight=False,
     )
-
-
-def _params(problem: Problem) -> dict[str, Any]:
-    spec = problem.spec
-    shown = (
-        "model",
-        "target",
-        "classes",
-        "objectives",
-        "max_drop",
-        "trials",
-        "polish",
-        "sampler",
-        "max_bins",
-        "seed",
-        "schemes",
-        "prune",
-        "bias_correction",
-        "activation_weighting",
-        "error_compensation",
-        "equalization",
-        "calibration",
-        "features",
-        "normalize",
-    )
-    limits = {"max_flash": problem.max_flash, "max_ram": problem.max_ram, "data": problem.data.name}
-    return {**{key: getattr(spec, key) for key in shown}, **limits}
-
-
-def _tags(problem: Problem) -> dict[str, str]:
-    commit = git.commit_of(Path.cwd())
-    return {
-        "model": problem.spec.model,
-        "target": problem.cost.target.name,
-        "seed": str(problem.spec.seed),
-        "data_sha256": problem.data.fingerprint,
-        "model_sha256": problem.source,
-        "bqsearch": version("bqsearch"),
-        **({} if commit is None else {"git_commit": commit}),
-    }
-
-
-def _axes(problem: Problem) -> list[Axis]:
-    """The objectives, with the uncompressed network's values."""
-    found = [(o, float(o.read(problem.baseline))) for o in problem.objectives]
-    return [Axis(name=objective.name, direction=objective.direction, baseline=value) for objective, value in found]
 
 
 def _ending(

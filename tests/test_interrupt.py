@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from bqsearch.interrupt import EXIT_STATUS, stop_on_interrupt
+from bqsearch.interrupt import EXIT_STATUS, shielded, stop_on_interrupt
 
 QUITTING = """
 import time
@@ -54,3 +54,15 @@ def test_a_second_one_ends_the_program(pauses: float) -> None:
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=30)
     assert process.returncode == EXIT_STATUS
+
+
+def test_what_is_started_shielded_never_gets_it() -> None:
+    with shielded():
+        process = subprocess.Popen([sys.executable, "-c", "import time\ntime.sleep(60)"])
+        assert signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    process.send_signal(signal.SIGINT)  # at its first moment
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(1.0)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL

@@ -7,6 +7,7 @@ is done for the choices on the hull of what the maps cost and do, and for others
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from bqsearch.errors import PlanError, UnknownNameError
 from bqsearch.graph.ops import Layer
 from bqsearch.packing.container import UNAVAILABLE, Container, Sizes, Symbols
 from bqsearch.plan import Choice, Method, Prune
+from bqsearch.quantizers.arithmetic import Arithmetic, are_shifts, arithmetic
 from bqsearch.quantizers.base import CODES, Quantizer, worded
 from bqsearch.quantizers.binquant import halved_table
 from bqsearch.quantizers.compensate import Factor, Levels, compensate, factorize
@@ -38,6 +40,7 @@ class Option:
     Attributes:
         choice: Its name.
         codes: `(channels, columns)` uint8, what the weights become.
+        zero: The code of a weight of 0.
         stream_bytes: Bytes of the coded weights.
         table_bytes: Bytes of what else their decoder needs.
         bias_shift: `(channels,)` what the codes add to each channel's accumulator in the mean, rounded.
@@ -46,6 +49,7 @@ class Option:
 
     choice: Choice
     codes: Bytes = field(repr=False)
+    zero: int
     stream_bytes: int
     table_bytes: int
     bias_shift: Ints = field(repr=False)
@@ -55,6 +59,26 @@ class Option:
     def nbytes(self) -> int:
         """Stream and table."""
         return self.stream_bytes + self.table_bytes
+
+    @property
+    def kept(self) -> int:
+        """Weights that are not zero."""
+        return self.codes.size - int(self._tally[self.zero])
+
+    @cached_property
+    def arithmetic(self) -> Arithmetic:
+        """How a kernel can compute with the weights."""
+        if self.choice.coding == "raw":
+            return "multiply"
+        steps = np.flatnonzero(self._tally) - self.zero
+        if 0 not in steps and len(steps) <= 2 * len(self.codes):  # it may be signs
+            return arithmetic(self.codes.astype(np.int64) - self.zero, self.choice.coding)
+        return "shift" if are_shifts(steps) else "multiply"
+
+    @cached_property
+    def _tally(self) -> Ints:
+        """How often each code is among the weights, `(256,)`."""
+        return np.bincount(self.codes.reshape(-1), minlength=CODES)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -81,6 +105,7 @@ class _Memory:
     rows: dict[tuple[str, Prune | None], SchemeRows] = field(default_factory=dict)
     masks: dict[Prune, Array] = field(default_factory=dict)
     weighed: dict[Choice, _Weighed] = field(default_factory=dict)  # by the choice in raw, in flash
+    options: dict[tuple[Choice, float], Option] = field(default_factory=dict)  # by choice and sensitivity
     offers: list[tuple[Choice, int, float]] | None = None
     factor: Factor | None = None
 
@@ -127,8 +152,11 @@ class LayerBank:
         Raises:
             PlanError: The scheme is not in the bank, has no such level count, or the coding cannot hold it.
         """
-        self._row(choice)
-        return self._option(choice, self._weighed([choice])[0])
+        key, known = (choice, self.sensitivity), self._memory.options
+        if key not in known:
+            self._row(choice)
+            known[key] = self._option(choice, self._weighed([choice])[0])
+        return known[key]
 
     def choices(self) -> list[tuple[Choice, int, float]]:
         """The choices to search among, with their bytes and their distortion."""
@@ -271,6 +299,7 @@ class LayerBank:
         return Option(
             choice=choice,
             codes=weighed.codes,
+            zero=self.weights.zero,
             stream_bytes=int(weighed.sizes.stream[choice.coding][0]),
             table_bytes=int(weighed.sizes.table[choice.coding][0]),
             bias_shift=weighed.bias_shift,

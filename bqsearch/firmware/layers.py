@@ -12,9 +12,9 @@ from bqsearch.firmware.arithmetic import multiplier_of
 from bqsearch.firmware.quantized import activation_range, scale_of, zero_of
 from bqsearch.graph.ir import Graph, Op, Tensor
 from bqsearch.graph.ops import Layer, layers
-from bqsearch.hardware import linked
 from bqsearch.hardware.work import Stream
 from bqsearch.packing.container import Coded
+from bqsearch.quantizers.arithmetic import Arithmetic, arithmetic
 from bqsearch.quantizers.base import offset_codes
 from bqsearch.types import Array, Bytes, Ints
 
@@ -93,9 +93,9 @@ class FirmwareLayer:
         return activation_range(self.op, self.output)
 
     @cached_property
-    def arithmetic(self) -> linked.Arithmetic:
+    def arithmetic(self) -> Arithmetic:
         """How the runtime computes with its weights."""
-        return linked.arithmetic(self.steps, self.coded.coding)
+        return arithmetic(self.steps, self.coded.coding)
 
     @cached_property
     def stream(self) -> Stream:

@@ -27,10 +27,9 @@ from bqsearch.hardware import linked, work
 from bqsearch.hardware.accelerator import Accelerator, DramFootprint
 from bqsearch.hardware.footprint import Flash, Footprint, Ram, constant_bytes
 from bqsearch.hardware.micro import MicroFootprint
-from bqsearch.hardware.schedule import Schedule
 from bqsearch.hardware.streamed import StreamedFootprint
 from bqsearch.hardware.target import Target
-from bqsearch.hardware.work import Stream, Work
+from bqsearch.hardware.work import Instructions, Stream, Work
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -85,7 +84,7 @@ class CostModel:
         """That bqsearch's own runtime executes in an inference. There is no such figure for other runtimes."""
         assert isinstance(self.footprint, StreamedFootprint)
         streams = {entry.layer.op: Stream.of(entry) for entry in model.layers}
-        return self._executed(self.footprint.schedule(model), streams)
+        return self._instructions.count(self.footprint.schedule(model), streams)
 
     def fetching(self, model: CompressedModel) -> Mapping[int, float]:
         """For each operator with weights the cycles of an inference that fetching them from flash takes, or would."""
@@ -111,22 +110,14 @@ class CostModel:
         )
         fetched += linked.constants(model, schedule, linked.load(self.target.code_table)).nbytes + self._fetched_bytes
         return (
-            self._executed(schedule, streams) * per["instruction"]
-            + self._work.products(schedule, streams) * per["product"]
+            self._instructions.count(schedule, streams) * per["instruction"]
+            + self._instructions.work.products(schedule, streams) * per["product"]
             + fetched * per["flash_read"]
         )
 
-    def _executed(self, schedule: Schedule, streams: Mapping[int, Stream]) -> float:
-        counts = self._work.counts(schedule, streams)
-        return sum(self._units[unit] * count for unit, count in counts.items())
-
     @cached_property
-    def _work(self) -> Work:
-        return Work(graph=self.graph)
-
-    @cached_property
-    def _units(self) -> Mapping[str, float]:
-        return work.load(self.target.code_table).units
+    def _instructions(self) -> Instructions:
+        return Instructions(work=Work(graph=self.graph), units=work.load(self.target.code_table).units)
 
     @cached_property
     def _fixed_cycles(self) -> float:

@@ -10,20 +10,16 @@ from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any, Literal
-
-import numpy as np
+from typing import Any
 
 from bqsearch.compress import CompressedLayer, CompressedModel
 from bqsearch.graph.ir import Graph, Op, Tensor
 from bqsearch.graph.ops import SUPPORTED, Layer, source
 from bqsearch.hardware.schedule import ALIGNMENT, Schedule, Step
-from bqsearch.types import Ints
+from bqsearch.quantizers.arithmetic import Arithmetic
 
-Arithmetic = Literal["multiply", "shift", "binary"]
 VARIANT: Mapping[Arithmetic, str] = {"multiply": "", "shift": "_shift", "binary": "_binary"}
 SUFFIX = {"int8": "s8", "uint8": "u8"}
-_SHIFTS = frozenset({0, *(2**n for n in range(8)), *(3 * 2**n for n in range(7))})
 _POINTER, _WORD, _MAP, _POWERS = 4, 4, 256, 1024  # bytes
 
 _PLAIN = {  # operators with a kernel for each type: its name, and its record's
@@ -114,35 +110,9 @@ def _folder() -> Any:
     return files("bqsearch.hardware") / "code"
 
 
-def arithmetic(steps: Ints, coding: str) -> Arithmetic:
-    """How the runtime computes with a layer's weights.
-
-    Args:
-        steps: `(channels, columns)` weights less their zero point.
-        coding: How they are coded.
-
-    Returns:
-        `"binary"` where each channel's weights are two, +a and -a; `"shift"` where all are 0 or a sum of at most two
-        shifts; else `"multiply"`.
-    """
-    if coding == "raw":
-        return "multiply"
-    sizes = np.abs(steps)
-    if (sizes == sizes[:, :1]).all() and sizes.all() and (steps > 0).any() and (steps < 0).any():
-        return "binary"
-    return "shift" if _SHIFTS.issuperset(np.flatnonzero(np.bincount(sizes.reshape(-1))).tolist()) else "multiply"
-
-
 def arithmetic_of(entry: CompressedLayer) -> Arithmetic:
-    """The same for a layer under its choice."""
-    coding = entry.option.choice.coding
-    zero = entry.entry.weights.zero
-    values = np.flatnonzero(entry.tally) - zero
-    if coding == "raw" or entry.layer.operator == "DEPTHWISE_CONV_2D":
-        return "multiply"
-    if len(values) <= 2 * entry.layer.channels and 0 not in values:
-        return arithmetic(entry.option.codes.astype(np.int64) - zero, coding)
-    return "shift" if _SHIFTS.issuperset(np.abs(values).tolist()) else "multiply"
+    """How the runtime computes with a layer's weights under its choice."""
+    return "multiply" if entry.layer.operator == "DEPTHWISE_CONV_2D" else entry.option.arithmetic
 
 
 def stored(nbytes: int) -> int:

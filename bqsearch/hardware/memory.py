@@ -10,15 +10,17 @@ for each candidate of a search, in what the activations leave free.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import inf
 
 from bqsearch.graph.ir import Graph
+from bqsearch.graph.ops import layers
 from bqsearch.hardware.buffers import Buffer, lowest_gap
 from bqsearch.hardware.moves import Activations, Move
 from bqsearch.hardware.order import Order, best_order
 from bqsearch.hardware.schedule import ALIGNMENT, Schedule, Step
+from bqsearch.hardware.scratch import aligned
 from bqsearch.hardware.walk import Way, fitted, walk
 
 DECODERS = (0, 16, 272)  # bytes: of raw weights, of 16 packed levels, and of 16 levels with their Huffman codes
@@ -38,7 +40,8 @@ class ArenaPlan:
     activations: Activations
     moves: tuple[Move, ...]
     places: Mapping[int, int]
-    _fits: dict[tuple[int, ...], tuple[int, tuple[int, ...]]] = field(default_factory=dict, repr=False)
+    _sizes: dict[tuple[int, ...], tuple[int, ...]] = field(default_factory=dict, repr=False)  # of scratch
+    _fits: dict[tuple[int, tuple[int, ...]], tuple[int, Step]] = field(default_factory=dict, repr=False)
 
     @cached_property
     def step(self) -> Mapping[int, int]:
@@ -83,9 +86,15 @@ class ArenaPlan:
         Returns:
             Its size, and the index of the first operator of the step that sets it.
         """
-        ends = [self._end(step, tables) for step in range(len(self.moves))]
-        peak = max(range(len(ends)), key=ends.__getitem__)
-        return ends[peak], self.moves[peak].ops[0]
+        stacked = [bare + sum(aligned(tables.get(op, 0)) for op in coded) for bare, coded in self._stacked]
+        least, peak = -1, 0
+        for step in sorted(range(len(stacked)), key=lambda step: (-stacked[step], step)):
+            if stacked[step] < least:
+                break
+            end = self._end(step, tables)
+            if end > least or (end == least and step < peak):
+                least, peak = end, step
+        return least, self.moves[peak].ops[0]
 
     def end(self, op: int, table_bytes: int) -> int:
         """Bytes that the arena must have during an operator with a decoder of so many bytes, if no other has one."""
@@ -93,37 +102,49 @@ class ArenaPlan:
 
     def schedule(self, tables: Mapping[int, int]) -> Schedule:
         """All steps with scratch; `tables` as in `with_tables`."""
-        owner, lives = self.activations.owner, {b.tensor: b for b in self.buffers}
         return Schedule(
-            steps=tuple(self._step(index, tables) for index in range(len(self.moves))),
-            buffers=tuple(
-                Buffer(tensor=t, offset=b.offset, nbytes=b.nbytes, first=b.first, last=b.last)
-                for t, b in ((t, lives[owned]) for t, owned in owner.items() if owned in lives)
-            ),
+            steps=tuple(self._fit(index, tables)[1] for index in range(len(self.moves))), buffers=self._tensors
         )
+
+    @cached_property
+    def _stacked(self) -> Sequence[tuple[int, Sequence[int]]]:
+        """For each step the bytes that do if all its scratch lies above what stands, decoders left out; and the
+        operators that may have them."""
+        graph, layered = self.activations.graph, {layer.op for layer in layers(self.activations.graph)}
+        tops = [max((b.end for b in live), default=0) for live in self.live]
+        return [
+            (aligned(top) + sum(map(aligned, move.sized(graph, {}))), [op for op in move.ops if op in layered])
+            for top, move in zip(tops, self.moves, strict=True)
+        ]
+
+    @cached_property
+    def _tensors(self) -> tuple[Buffer, ...]:
+        """All tensors' places, also of those that are only viewed anew."""
+        owner, lives = self.activations.owner, {b.tensor: b for b in self.buffers}
+        return tuple(replace(lives[owned], tensor=t) for t, owned in owner.items() if owned in lives)
 
     def _end(self, step: int, tables: Mapping[int, int]) -> int:
         return self._fit(step, tables)[0]
 
-    def _fit(self, step: int, tables: Mapping[int, int]) -> tuple[int, tuple[int, ...]]:
-        """What a step needs of the arena, and where its scratch lies."""
-        move = self.moves[step]
-        key = (step, *(tables.get(op, 0) for op in move.ops))
-        if key not in self._fits:
-            spans = [(b.offset, b.end) for b in self.live[step]]
-            end, offsets = fitted(spans, move.sized(self.activations.graph, tables))
-            self._fits[key] = end, tuple(offsets)
-        return self._fits[key]
-
-    def _step(self, index: int, tables: Mapping[int, int]) -> Step:
+    def _fit(self, index: int, tables: Mapping[int, int]) -> tuple[int, Step]:
+        """What a step needs of the arena, and the step with its scratch in place."""
         move = self.moves[index]
-        sizes = move.sized(self.activations.graph, tables)
-        _, offsets = self._fit(index, tables)
+        key = (index, *(tables.get(op, 0) for op in move.ops))
+        if key not in self._sizes:
+            self._sizes[key] = move.sized(self.activations.graph, tables)
+        sizes = self._sizes[key]
+        if (index, sizes) not in self._fits:
+            self._fits[index, sizes] = self._fitted(index, sizes)
+        return self._fits[index, sizes]
+
+    def _fitted(self, index: int, sizes: Sequence[int]) -> tuple[int, Step]:
+        move = self.moves[index]
+        end, offsets = fitted([(b.offset, b.end) for b in self.live[index]], sizes)
         scratch = tuple(
             Buffer(tensor=None, offset=offset, nbytes=nbytes, first=index, last=index)
             for offset, nbytes in zip(offsets, sizes, strict=True)
         )
-        return Step(kind=move.kind, ops=move.ops, rows=move.rows, scratch=scratch, strips=move.strips)
+        return end, Step(kind=move.kind, ops=move.ops, rows=move.rows, scratch=scratch, strips=move.strips)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -148,7 +169,16 @@ class Arenas:
 
     def least(self, op: int, table_bytes: int) -> int:
         """Bytes that no plan's arena goes below with a decoder of so many bytes for an operator."""
-        return min(max(plan.nbytes, plan.end(op, table_bytes)) for plan in self.plans)
+        least = inf
+        for plan in self._by_size:
+            if plan.nbytes >= least:
+                break
+            least = min(least, max(plan.nbytes, plan.end(op, table_bytes)))
+        return int(least)
+
+    @cached_property
+    def _by_size(self) -> Sequence[ArenaPlan]:
+        return sorted(self.plans, key=lambda plan: plan.nbytes)
 
 
 def plan_arenas(graph: Graph, limit: int) -> Arenas:

@@ -46,13 +46,14 @@ _LOOKUPS = {"huffman": 1, "sparse": 2}
 
 
 def decoder_bytes(coding: str, table_bytes: int) -> int:
-    """RAM for the tables of a weight stream's decoder: the codebook of one group, and lookups of codewords.
+    """RAM for the tables of a weight stream's decoder, up to a multiple of 4 bytes: the codebook of one group, and
+    lookups of codewords.
 
     Args:
         coding: Of `packing.streams`.
         table_bytes: Of the coded tensor's table, all groups.
     """
-    return LOOKUP_BYTES * _LOOKUPS.get(coding, 0) + min(table_bytes, _MOST_VALUES.get(coding, 0))
+    return LOOKUP_BYTES * _LOOKUPS.get(coding, 0) + aligned(min(table_bytes, _MOST_VALUES.get(coding, 0)))
 
 
 def scratch_sizes(

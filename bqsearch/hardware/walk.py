@@ -8,7 +8,7 @@ Systems Science and Cybernetics 4, 1968), with the least work that remains, plac
 
 import heapq
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count, permutations
 from math import inf
 from typing import TypeAlias
@@ -157,20 +157,53 @@ def fitted(spans: Sequence[_Span], sizes: Sequence[int], enough: int = 0) -> tup
         sizes: Bytes of each buffer; those of none lie at 0.
         enough: The search ends at an arena of so many bytes.
     """
+    search = _Fit(sizes=sizes, top=max((end for _, end in spans), default=0))
+    search.goal = max(search.top, enough, _taken(spans) + sum(_up(n) for n in sizes) - ALIGNMENT + 1)
     used = [index for index, nbytes in enumerate(sizes) if nbytes]
-    top = max((end for _, end in spans), default=0)
-    best, found = -1, (0,) * len(sizes)
-    for order in permutations(sorted(used, key=lambda i: (-sizes[i], i))):
-        offsets, taken, end = [0] * len(sizes), list(spans), top
-        for index in order:
-            offsets[index] = lowest_gap(taken, sizes[index], ALIGNMENT)
-            taken.append((offsets[index], offsets[index] + sizes[index]))
-            end = max(end, taken[-1][1])
-        if best < 0 or end < best:
-            best, found = end, tuple(offsets)
-        if best <= max(top, enough):
-            break
-    return best, found
+    search.place(sorted(spans), sorted(used, key=lambda i: (-sizes[i], i)), {}, search.top)
+    return int(search.best), tuple(search.found.get(index, 0) for index in range(len(sizes)))
+
+
+@dataclass(kw_only=True, eq=False)
+class _Fit:
+    """The search for the best places, by branch and bound.
+
+    Attributes:
+        sizes: Bytes of each buffer.
+        top: End of what is taken.
+        goal: An arena of so many bytes is good enough, or cannot be undercut.
+        best: Bytes of the smallest one so far.
+        found: Its offsets by buffer.
+    """
+
+    sizes: Sequence[int]
+    top: int
+    goal: int = 0
+    best: float = inf
+    found: Mapping[int, int] = field(default_factory=dict)
+
+    def place(self, taken: list[_Span], left: Sequence[int], placed: Mapping[int, int], end: int) -> None:
+        """Place those that are left in every order, as long as that may undercut the best."""
+        if not left:
+            self.best, self.found = end, placed
+            return
+        for index in left:
+            offset = lowest_gap(taken, self.sizes[index], ALIGNMENT)
+            stop = offset + self.sizes[index]
+            if max(end, stop) < self.best:
+                others = [other for other in left if other != index]
+                self.place(sorted([*taken, (offset, stop)]), others, {**placed, index: offset}, max(end, stop))
+            if self.best <= self.goal:
+                return
+
+
+def _taken(spans: Sequence[_Span]) -> int:
+    """Bytes that are taken, or lost behind what ends at no multiple of the alignment."""
+    taken = reached = 0
+    for start, end in sorted(spans):
+        start, end = max(start, reached), max(_up(end), reached)
+        taken, reached = taken + end - start, end
+    return taken
 
 
 def _up(offset: int) -> int:

@@ -17,10 +17,12 @@ from ai_edge_litert import schema_py_generated as schema
 from bqsearch.compress import CompressedLayer
 from bqsearch.graph.ir import Graph, Op, Tensor
 from bqsearch.graph.ops import SUPPORTED, source
-from bqsearch.hardware.linked import SUFFIX, VARIANT, Arithmetic, arithmetic_of
+from bqsearch.hardware.linked import SUFFIX, VARIANT, arithmetic_of
 from bqsearch.hardware.schedule import Schedule, Step
 from bqsearch.hardware.scratch import DENSE_BLOCK
+from bqsearch.quantizers.arithmetic import Arithmetic
 
+_ALWAYS = "inference"  # a unit that there is one of
 _UNROLLED, _UNROLLED_ALONE = 4, 8  # MACs a turn of bq_dot_pair, and of bq_dot
 _NIBBLE = 4  # bits
 
@@ -52,7 +54,7 @@ class Stream:
             arithmetic=arithmetic_of(entry),
             stream_bytes=option.stream_bytes,
             table_bytes=option.table_bytes,
-            kept=entry.layer.size - int(entry.tally[entry.entry.weights.zero]),
+            kept=option.kept,
         )
 
 
@@ -167,17 +169,20 @@ class Work:
             schedule: What is executed.
             streams: Of each operator with weights.
         """
-        total = Counter({"inference": 1})
+        total = Counter({_ALWAYS: 1})
         for step in schedule.steps:
-            variants = tuple(streams[op].arithmetic for op in step.ops if op in streams)
-            direct = bool(step.scratch) and step.scratch[-1].nbytes == 0
-            key = (step.ops, step.kind, step.rows, direct, variants)
-            if key not in self._known:
-                self._known[key] = self._step(step, variants, direct)
-            total += self._known[key]
-            for op in step.ops:
-                if op in streams:
-                    total += self._decoding(self.graph.ops[op], streams[op], self._strips(step))
+            total += self.of_step(step, {op: streams[op] for op in step.ops if op in streams})
+        return total
+
+    def of_step(self, step: Step, streams: Mapping[int, Stream]) -> Counter[str]:
+        """Units of one step, with the streams of its layers."""
+        variants, direct = tuple(stream.arithmetic for stream in streams.values()), _is_direct(step)
+        key = (step.ops, step.kind, step.rows, direct, variants)
+        if key not in self._known:
+            self._known[key] = self._step(step, variants, direct)
+        total = Counter(self._known[key])
+        for op, stream in streams.items():
+            total += self._decoding(self.graph.ops[op], stream, self._strips(step))
         return total
 
     def products(self, schedule: Schedule, streams: Mapping[int, Stream]) -> int:
@@ -358,6 +363,37 @@ class Work:
         if coding in ("mask", "sparse"):
             found[f"{coding}.kept"] = stream.kept
         return _scaled(found, strips)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Instructions:
+    """Of one network on one board; what a step takes is kept, for a search comes back to most of them.
+
+    Attributes:
+        work: The network's.
+        units: Instructions of each unit.
+    """
+
+    work: Work
+    units: Mapping[str, float]
+    _known: dict[tuple[object, ...], float] = field(default_factory=dict, repr=False)
+
+    def count(self, schedule: Schedule, streams: Mapping[int, Stream]) -> float:
+        """Of an inference; arguments as in `Work.counts`."""
+        return self.units[_ALWAYS] + sum(self._of_step(step, streams) for step in schedule.steps)
+
+    def _of_step(self, step: Step, streams: Mapping[int, Stream]) -> float:
+        own = {op: streams[op] for op in step.ops if op in streams}
+        key = (step.ops, step.kind, step.rows, _is_direct(step), *own.items())
+        if key not in self._known:
+            counts = self.work.of_step(step, own)
+            self._known[key] = sum(self.units[unit] * count for unit, count in counts.items())
+        return self._known[key]
+
+
+def _is_direct(step: Step) -> bool:
+    """Whether strips are written as they are made."""
+    return bool(step.scratch) and step.scratch[-1].nbytes == 0
 
 
 def _is_row(graph: Graph, op: Op) -> bool:

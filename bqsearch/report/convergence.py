@@ -7,10 +7,14 @@ up to the highest cost and the lowest quality among them; the baseline's cost co
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from bqsearch.report import facts
 from bqsearch.report.facts import Front
+from bqsearch.search.hypervolume import hypervolume
 
 COSTS = ("flash_bytes", "ram_bytes", "latency_ms", "energy_mj", "weight_bytes")
+_LESS = np.array([1, -1])  # is better: of the cost, and of the quality turned round
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,17 +58,12 @@ def _best(kept: Sequence[_Trial]) -> list[tuple[int, float]]:
 
 def _volume(kept: Sequence[_Trial], start: float) -> list[tuple[int, float]]:
     worst = max((cost for _, (cost, _) in kept), default=start), min((pair[1] for _, pair in kept), default=0.0)
-    corner = max(worst[0], start), worst[1]
+    corner = np.array([max(worst[0], start), worst[1]])
     steps: list[tuple[float, float]] = []
     areas: list[tuple[int, float]] = []
     for number, pair in kept:
         if (better := facts.staircase([*steps, pair])) != steps:
             steps = better
-            areas.append((number, _area(steps, corner)))
+            areas.append((number, hypervolume(np.array(steps) * _LESS, corner * _LESS)))
     last = areas[-1][1] if areas else 0.0
     return [(number, area / last) for number, area in areas] if last > 0 else []
-
-
-def _area(steps: Sequence[tuple[float, float]], corner: tuple[float, float]) -> float:
-    ends = [cost for cost, _ in steps[1:]] + [corner[0]]
-    return sum((end - cost) * (quality - corner[1]) for (cost, quality), end in zip(steps, ends, strict=True))

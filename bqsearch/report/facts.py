@@ -65,6 +65,14 @@ def thinned(points: Sequence[Point], keep: Point | None, count: int) -> list[Poi
     return [points[index] for index in sorted(chosen)]
 
 
+def trials_by_end(front: Front) -> dict[str, list[Point]]:
+    """Trials that keep all limits, that break one, and that were given up, whose quality is an estimate."""
+    kinds: dict[str, list[Point]] = {"kept": [], "broken": [], "given up": []}
+    for trial in front["trials"]:
+        kinds["given up" if trial["given_up"] else "kept" if trial["feasible"] else "broken"].append(trial)
+    return kinds
+
+
 def quality_key(front: Front, split: str) -> str:
     """The key of the run's quality on `split`, "search" or "holdout": `accuracy_search`, `fidelity_holdout`, ..."""
     return f"{front['quality']['name']}_{split}"

@@ -44,6 +44,7 @@ def report_html(front: Front, checked: Sequence[Verified] = ()) -> str:
             "heading": escape(facts.title(front)),
             "headline": escape(_typeset(words.headline(front))),
             "notes": _notes(front),
+            "spared": escape(_typeset(words.inputs_note(front))),
             "quality": escape(front["quality"]["name"].capitalize()),
             "table": _plain_table(front),
             "checked": _checked_section(checked),
@@ -132,7 +133,7 @@ def _typeset(sentence: str) -> str:
 
 def _notes(front: Front) -> str:
     notes = (front.get("reason"), words.stop_note(front), *front["notes"])
-    return "\n".join(f"<p>{escape(_typeset(str(note)))}</p>" for note in notes if note)
+    return "\n".join(f"<p>{escape(_typeset(note[:1].upper() + note[1:]))}</p>" for note in notes if note)
 
 
 def _plain_table(front: Front) -> str:

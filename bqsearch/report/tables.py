@@ -38,10 +38,11 @@ def front_table(front: Front, width: int = 80) -> Table:
 
 
 def summary(front: Front) -> RenderableType:
-    """What the run recommends and why, and a note where it stopped early."""
+    """What the run recommends and why, what it spared, and a note where it stopped early."""
     chosen = facts.recommended(front)
     mark = Text(f"{STAR} ", style="bold green") if chosen is not None else Text("! ", style="bold yellow")
     lines = [mark + Text(words.headline(front), style="bold"), Text(str(front.get("reason") or ""))]
+    lines.append(Text(words.inputs_note(front)))
     lines.append(Text(words.stop_note(front), style="yellow"))
     return Group(*(line for line in lines if line.plain))
 
@@ -49,8 +50,9 @@ def summary(front: Front) -> RenderableType:
 def sweep_table(runs: Mapping[str, Front | str]) -> RenderableType:
     """What came of each run of a sweep, by name: its recommended point, or why there is none."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    for heading in ("run", "flash, B", "of baseline", "RAM, B", "lost on holdout, points"):
-        table.add_column(heading, justify="left" if heading == "run" else "right", no_wrap=heading == "run")
+    table.add_column("run", overflow="fold")
+    for heading in ("flash, B", "share", "RAM, B", "points lost (holdout)"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for name, front in runs.items():
         if isinstance(front, str):
             table.add_row(name, Text("failed", style="red"))

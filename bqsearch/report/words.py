@@ -73,6 +73,19 @@ def stop_note(front: Front) -> str:
     return f"The run {cause} after {settings.get('trials_done')} of {settings.get('trials')} trials."
 
 
+def inputs_note(front: Front) -> str:
+    """A sentence on how many inputs were run and how many spared, or nothing where no candidate had any."""
+    run, spared, known = (front["settings"][f"inputs_{what}"] for what in ("run", "spared", "known"))
+    if not run + spared:
+        return ""
+    if not spared:
+        return f"This session took {number(run)} inferences to score its candidates."
+    parts = ((known, "scores that were known"), (spared - known, "giving candidates up early"))
+    ways = ", ".join(f"{'all' if count == spared else number(count)} by {way}" for count, way in parts if count)
+    share = number(100 * spared / (run + spared))
+    return f"This session spared {number(spared)} of {number(run + spared)} inferences ({share} %), {ways}."
+
+
 def moment(stamp: str) -> str:
     """An ISO time in UTC as people write it: `2026-01-15 09:30 UTC`; anything else as it is."""
     return re.sub(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d)(:[\d.]+)?(Z|\+00:00)$", r"\1 \2 UTC", stamp)

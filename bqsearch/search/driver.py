@@ -12,10 +12,11 @@ from typing import Literal
 from optuna.trial import FrozenTrial
 
 from bqsearch import registry
+from bqsearch.errors import StudyError
 from bqsearch.measure import Direction, Measurements
 from bqsearch.plan import Plan
 from bqsearch.search.evaluate import Evaluator, Spent
-from bqsearch.search.pool import Answer, Crew, Pool, opened
+from bqsearch.search.pool import Answer, Crew, Pool, check, opened
 from bqsearch.search.prepare import Problem
 from bqsearch.search.race import Rival
 from bqsearch.search.record import Record, record_of
@@ -62,6 +63,25 @@ def all_trials(spec: StudySpec, records: Sequence[Record]) -> int:
     return sampled[spec.trials - 1] + 1 + spec.polish
 
 
+def check_crew(spec: StudySpec, crew: Crew) -> None:
+    """Refuse at once a crew that cannot be had, and several workers where each candidate follows from the one before.
+
+    Raises:
+        MissingExtraError: Ray is not installed.
+        StudyError: Workers would have nothing to do.
+    """
+    check(crew)
+    if crew.workers == 1 or (crew.workers is None and crew.ray is None):
+        return
+    strategies = registry.names("strategy")
+    if spec.sampler in strategies and getattr(registry.load("strategy", spec.sampler), "lag", None) == 1:
+        asked = "--ray asks for several" if crew.workers is None else f"--workers asks for {crew.workers}"
+        raise StudyError(
+            f"the sampler {spec.sampler!r} of {spec.name} runs one candidate at a time, but {asked}: "
+            f"take --workers 1, or another --sampler"
+        )
+
+
 def search(
     problem: Problem,
     store: TrialStore,
@@ -79,7 +99,8 @@ def search(
     Args:
         problem: What is searched.
         store: Gets every finished trial, and has those of earlier sessions.
-        on_trial: Called with number and record once a trial is stored; earlier sessions' trials come first.
+        on_trial: Called with number and record once a trial is stored; earlier sessions' trials come first, those of
+            other drivers when they are found, at the latest at the end.
         stop: Begin no further trial.
         crew: Who runs candidates.
         scores: Of candidates that were run before.
@@ -87,42 +108,43 @@ def search(
     Raises:
         PoolError: Workers cannot be had, or die again and again.
     """
-    baseline = problem.baseline
-    problem.quality.scores(baseline.scorer, baseline.outputs)  # run before the clock starts
-    finished = store.finished()
-    records = [record_of(trial) for trial in finished]
-    for number, record in enumerate(records):
-        on_trial(number, record)
-    trials = all_trials(problem.spec, records)
+    problem.quality.scores(problem.baseline.scorer, problem.baseline.outputs)  # run before the clock starts
+    ledger = _Ledger(store, on_trial)
+    finished = ledger.read()
+    trials = all_trials(problem.spec, ledger.records)
     racing = problem.spec.sampler in registry.names("sampler")  # strategies may count on every input
     evaluator = Evaluator(problem=problem, scores=scores, racing=racing)
     with opened(evaluator, crew) as pool:
-        strategy, spent = _strategy(problem, finished, pool.workers, store.place), Spent()
-        started = monotonic()
-        end = inf if problem.spec.timeout is None else started + problem.spec.timeout
-
-        def over() -> bool:
-            return stop.is_set() or monotonic() >= end
-
-        for record, took in _Asked(evaluator, strategy, pool, over).answers(records, trials):
-            number = store.add(strategy.tell(record))
-            records.append(record)
-            spent += took
-            on_trial(number, record)
-            for trial in store.others() if strategy.shares else []:
-                strategy.learn(trial)
-                records.append(record_of(trial))
-                on_trial(trial.number, records[-1])
+        strategy = _strategy(problem, finished, pool.workers, store.place)
+        started, over = monotonic(), _over(problem.spec, stop)
+        spent = _go_on(_Asked(evaluator, strategy, pool, over), strategy, ledger, trials)
         seconds = monotonic() - started
-    known = tuple(record_of(trial) for trial in store.finished())
+    known = tuple(record_of(trial) for trial in ledger.read())
     return Searched(
-        baseline=baseline,
+        baseline=problem.baseline,
         records=known,
         trials=max(trials, len(known)),
         stopped=_reason(trials - len(known), stop, over),
         seconds=seconds,
         spent=spent,
     )
+
+
+def _go_on(asked: "_Asked", strategy: Strategy, ledger: "_Ledger", trials: int) -> Spent:
+    """Run the trials that are left; what they took."""
+    spent = Spent()
+    for record, took in asked.answers(ledger.records, trials):
+        ledger.add(strategy.tell(record), record)
+        spent += took
+        for trial in ledger.others() if strategy.shares else []:
+            strategy.learn(trial)
+    return spent
+
+
+def _over(spec: StudySpec, stop: Event) -> Callable[[], bool]:
+    """Whether no further trial is to begin, as the time goes from now on."""
+    end = inf if spec.timeout is None else monotonic() + spec.timeout
+    return lambda: stop.is_set() or monotonic() >= end
 
 
 def _reason(left: int, stop: Event, over: Callable[[], bool]) -> Stopped:
@@ -156,6 +178,43 @@ def _strategy(problem: Problem, finished: Sequence[FrozenTrial], workers: int, p
         pace=Pace.of(workers),
         place=place,
     )
+
+
+class _Ledger:
+    """The study's trials as they become known, this driver's and those of others; each is told of once.
+
+    Args:
+        store: Has them.
+        on_trial: Told of each.
+    """
+
+    def __init__(self, store: TrialStore, on_trial: OnTrial) -> None:
+        self.records: list[Record] = []
+        """In the order in which they became known."""
+        self._store, self._on_trial, self._told = store, on_trial, set[int]()
+
+    def read(self) -> list[FrozenTrial]:
+        """All trials that are stored, in order."""
+        return self._heard(self._store.finished())
+
+    def others(self) -> list[FrozenTrial]:
+        """What other drivers have found, now and then."""
+        return self._heard(self._store.others())
+
+    def add(self, trial: FrozenTrial, record: Record) -> None:
+        """Store one of this driver's."""
+        self._tell(self._store.add(trial), record)
+
+    def _heard(self, trials: list[FrozenTrial]) -> list[FrozenTrial]:
+        for trial in trials:
+            if trial.number not in self._told:
+                self._tell(trial.number, record_of(trial))
+        return trials
+
+    def _tell(self, number: int, record: Record) -> None:
+        self._told.add(number)
+        self.records.append(record)
+        self._on_trial(number, record)
 
 
 class _Asked:

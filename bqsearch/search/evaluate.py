@@ -28,20 +28,28 @@ class Spent:
 
     Attributes:
         inputs: That were run.
-        spared: That were not, because their scores were known, or the candidate was given up before.
+        known: That were not, because their scores were.
+        left: That were not, because the candidate was given up before.
         seconds: Inside the runtime's own inference.
     """
 
     inputs: int = 0
-    spared: int = 0
+    known: int = 0
+    left: int = 0
     seconds: float = 0.0
 
     def __add__(self, other: "Spent") -> "Spent":
         return Spent(
             inputs=self.inputs + other.inputs,
-            spared=self.spared + other.spared,
+            known=self.known + other.known,
+            left=self.left + other.left,
             seconds=self.seconds + other.seconds,
         )
+
+    @property
+    def spared(self) -> int:
+        """Inputs that were not run."""
+        return self.known + self.left
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -104,8 +112,12 @@ class Evaluator:
         ran = _Run(evaluator=self, measured=begun.measured)
         rows = ran.raced(self._allowed(begun, rivals)) if self._by_rows else ran.whole()
         record = self._scored(begun, rows)
+        seen = len(rows) * self.problem.scorer.windows
         spent = Spent(
-            inputs=ran.inputs, spared=len(self.problem.scorer.inputs) - ran.inputs, seconds=engine.seconds - before
+            inputs=ran.inputs,
+            known=seen - ran.inputs,
+            left=len(self.problem.scorer.inputs) - seen,
+            seconds=engine.seconds - before,
         )
         return replace(record, seconds=perf_counter() - started), spent
 
@@ -132,7 +144,7 @@ class Evaluator:
     @cached_property
     def digest(self) -> bytes:
         """Of the problem, for the keys of scores."""
-        return digest_of(self.problem.scorer, self.problem.graph.fingerprint)
+        return digest_of(self.problem.scorer, self.problem.graph.fingerprint, self.order)
 
     @cached_property
     def before(self) -> Floats:

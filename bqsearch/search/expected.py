@@ -60,8 +60,10 @@ def estimates(records: Sequence[Record], max_drop: float) -> Mapping[int, Estima
 
 
 def reach(max_drop: float) -> float:
-    """Percentage points up to which drops tell how far trials scatter; beyond, networks break down each in its own
-    way."""
+    """Percentage points up to which drops tell how far trials scatter.
+
+    Beyond, networks break down each in its own way.
+    """
     return 2 * max_drop + 1
 
 

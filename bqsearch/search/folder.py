@@ -72,12 +72,13 @@ def opened(path: Path, resume: bool, needed: int) -> Iterator[RunFolder]:
 
 
 @contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
-    """The file system's errors about `path`, as one of ours."""
+def disk_errors(path: Path, cure: str = "") -> Iterator[None]:
+    """The file system's errors about `path`, as one of ours, with what may be done about it."""
     try:
         yield
     except OSError as error:
-        raise OutputError(f"cannot write to {error.filename or path}: {error.strerror or error}") from error
+        hint = f"; {cure}" if cure else ""
+        raise OutputError(f"cannot write to {error.filename or path}: {error.strerror or error}{hint}") from error
 
 
 def write_json(path: Path, value: Any) -> None:

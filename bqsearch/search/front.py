@@ -21,7 +21,7 @@ from bqsearch.search.pareto import undominated
 from bqsearch.search.planfile import file_names, write_point
 from bqsearch.search.prepare import RUNTIME_NAMES, OnStage, Problem
 from bqsearch.search.quality import ACCURACY, CONFIDENCE
-from bqsearch.search.record import ERROR, Record
+from bqsearch.search.record import ERROR, INPUTS, Record
 from bqsearch.types import Floats
 
 FORMAT = 1
@@ -192,7 +192,7 @@ def recommend(
     count, most, name = len(problem.data.search), problem.spec.max_drop, problem.quality.name
     for index, (record, estimate) in enumerate(points):
         if estimate.bound <= most:
-            flash = f"{int(record.metrics['flash_bytes']):,} B of flash"
+            flash = f"{int(record.metrics['flash_bytes']):,} B"
             return index, (
                 f"smallest flash ({flash}) of the points whose drop in {name} has a 95 % bound of at most {most:g} "
                 f"(bound {estimate.bound:.2f} points, from the search split, corrected for the choice among "
@@ -325,6 +325,8 @@ _PARTS = {
     "operators": list,
 }
 _PARTS |= {"baseline": dict, "points": list, "trials": list, "objectives": list, "reason": str, "notes": list}
+_SETTINGS = {"inputs_run", "inputs_spared", "inputs_known"}
+_TRIAL = {"number", INPUTS, "given_up", "feasible"}
 _FIGURES = {"flash_bytes", "ram_bytes", "latency_ms", "energy_mj", "flash", "ram", "memory", "interval_holdout"}
 
 
@@ -333,6 +335,8 @@ def is_front(value: Any) -> bool:
     if not isinstance(value, dict) or value.get("format") != FORMAT or not {"recommended", "given"} <= set(value):
         return False
     if not all(isinstance(value.get(key), kind) for key, kind in _PARTS.items()):
+        return False
+    if not (set(value["settings"]) >= _SETTINGS and all(set(trial) >= _TRIAL for trial in value["trials"])):
         return False
     wanted = _FIGURES | {f"{value['quality'].get('name')}_{split}" for split in ("search", "holdout")}
     entries, count = (value["baseline"], *value["points"]), len(value["operators"])
@@ -450,6 +454,7 @@ def _settings(problem: Problem, searched: Searched) -> dict[str, Any]:
         "litert_seconds": round(searched.spent.seconds, 3),
         "inputs_run": searched.spent.inputs,
         "inputs_spared": searched.spent.spared,
+        "inputs_known": searched.spent.known,
     }
 
 
@@ -491,10 +496,13 @@ def _point(problem: Problem, front: Front, number: int) -> dict[str, Any]:
 
 
 def _trial(problem: Problem, number: int, record: Record, pareto: bool, estimate: Estimate | None) -> Mapping[str, Any]:
+    """Figures of one that was given up are estimates, from as many inputs as it was run on."""
     return {
         "number": number,
         f"{problem.quality.name}_search": None,
+        INPUTS: 0,
         **record.metrics,
+        "given_up": record.given_up,
         "drop_expected": None if estimate is None else estimate.drop,
         "feasible": _keeps(problem, record, estimate),
         "pareto": pareto,

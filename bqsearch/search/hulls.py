@@ -6,7 +6,7 @@ that each costs for a byte saved. The decoders of a set take flash once, so sets
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -14,6 +14,33 @@ from bqsearch.bank.hull import hull
 from bqsearch.types import Bools, Floats, Ints
 
 _TAKEN_BACK = 64  # steps that are looked at, from the last one on
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Curves:
+    """What layers' choices cost and do; infinite where a layer has fewer than others.
+
+    Attributes:
+        nbytes: `(layers, rungs)`.
+        distortion: `(layers, rungs)`.
+    """
+
+    nbytes: Floats
+    distortion: Floats
+    _hulls: dict[tuple[int, bytes], Ints] = field(default_factory=dict, repr=False)
+
+    def hull(self, layer: int, allowed: Bools) -> Ints:
+        """The rungs of a layer's hull among those that are allowed, least distortion first."""
+        key = layer, allowed.tobytes()
+        if key not in self._hulls:
+            rungs = np.flatnonzero(allowed)
+            found = hull(self.nbytes[layer, rungs].astype(np.int64), self.distortion[layer, rungs])
+            self._hulls[key] = rungs[found[::-1]]
+        return self._hulls[key]
+
+    def distorted(self, chosen: Ints, weights: Floats | float = 1.0) -> float:
+        """By `(layers,)` rungs, with factors on the layers."""
+        return float((self.distortion[np.arange(len(chosen)), chosen] * weights).sum())
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -28,6 +55,7 @@ class Walk:
         after: `(steps,)` rung that it leads to.
         saved: `(steps,)` bytes.
         slope: `(steps,)` distortion taken on for each byte saved, rising within a layer.
+        least: Distortion of the first rungs.
     """
 
     first: Ints
@@ -37,38 +65,54 @@ class Walk:
     after: Ints
     saved: Floats
     slope: Floats
+    least: float
 
     @classmethod
-    def of(cls, nbytes: Floats, distortion: Floats, allowed: Bools, code: int) -> "Walk | None":
-        """Of `(layers, rungs)` tables and the rungs that may be taken; None if a layer has none of them.
+    def of(cls, curves: Curves, allowed: Bools, code: int) -> "Walk | None":
+        """Of some layers' choices; None if a layer has none of those that are allowed.
 
         Args:
-            nbytes: Of each rung.
-            distortion: Of each rung.
-            allowed: Whether it may be taken.
+            curves: All choices.
+            allowed: `(layers, rungs)` which of them may be taken.
             code: Bytes of decoders.
         """
         if not allowed.any(axis=1).all():
             return None
-        hulls = [_hull(*row) for row in zip(nbytes, distortion, allowed, strict=True)]
-        first = np.array([rungs[0] for rungs in hulls])
-        layer = np.repeat(np.arange(len(hulls)), [len(rungs) - 1 for rungs in hulls])
-        before, after = (np.concatenate([rungs[cut] for rungs in hulls]) for cut in (slice(None, -1), slice(1, None)))
-        saved = nbytes[layer, before] - nbytes[layer, after]
+        hulls = [curves.hull(layer, own) for layer, own in enumerate(allowed)]
+        first = np.array([own[0] for own in hulls])
+        layer = np.repeat(np.arange(len(hulls)), [len(own) - 1 for own in hulls])
+        before, after = (np.concatenate([own[cut] for own in hulls]) for cut in (slice(None, -1), slice(1, None)))
+        saved = curves.nbytes[layer, before] - curves.nbytes[layer, after]
         return cls(
             first=first,
-            largest=float(nbytes[np.arange(len(hulls)), first].sum() + code),
+            largest=float(curves.nbytes[np.arange(len(hulls)), first].sum() + code),
             layer=layer,
             before=before,
             after=after,
             saved=saved,
-            slope=(distortion[layer, after] - distortion[layer, before]) / saved,
+            slope=(curves.distortion[layer, after] - curves.distortion[layer, before]) / saved,
+            least=curves.distorted(first),
         )
 
     @property
     def smallest(self) -> float:
         """Bytes at its end."""
         return self.largest - float(self.saved.sum())
+
+    def distortions(self, sizes: Floats, least: float, weights: Floats | None = None) -> Floats:
+        """What is distorted where the walk has come within `(n,)` sizes, `(n,)`; infinite where it never does.
+
+        Args:
+            sizes: Bytes.
+            least: What its first rungs distort.
+            weights: `(layers,)` factors on the layers' distortions; None for 1.
+        """
+        slope = self.slope if weights is None else self.slope * weights[self.layer]
+        order = np.argsort(slope, kind="stable")
+        bytes_ = self.largest - np.cumsum(np.append(0.0, self.saved[order]))
+        distortion = least + np.cumsum(np.append(0.0, (slope * self.saved)[order]))
+        steps = np.searchsorted(-bytes_, -sizes)
+        return np.where(steps < len(bytes_), distortion[np.minimum(steps, len(bytes_) - 1)], np.inf)
 
     def within(self, nbytes: float, weights: Floats) -> tuple[Ints, float]:
         """Rungs `(layers,)` that do not exceed so many bytes, and their bytes; at its end where there are none.
@@ -106,31 +150,33 @@ class Hulls:
 
     Attributes:
         walks: At least one.
-        distortion: `(layers, rungs)`.
+        curves: What they lead over.
         sizes: `(sizes,)` bytes at which the walks were compared, ascending.
         near: `(sizes, walks)` which of them were worth walking there.
     """
 
     walks: tuple[Walk, ...]
-    distortion: Floats
+    curves: Curves
     sizes: Floats
     near: Bools
 
     margin = 1.1  # a set is walked where it is within so much of the best: layers' weights may be others than 1
+    most = 4  # sets at a size
     looked_at = 48  # sizes
 
     @classmethod
-    def of(cls, nbytes: Floats, distortion: Floats, allowed: Sequence[Bools], codes: Sequence[int]) -> "Hulls":
-        """Of `(layers, rungs)` tables, and for each set of codings the rungs that it has and its decoders' bytes."""
-        found = [Walk.of(nbytes, distortion, may, code) for may, code in zip(allowed, codes, strict=True)]
+    def of(cls, curves: Curves, allowed: Sequence[Bools], codes: Sequence[int]) -> "Hulls":
+        """Of layers' choices, and for each set of codings those `(layers, rungs)` that it has, and decoders' bytes."""
+        found = [Walk.of(curves, may, code) for may, code in zip(allowed, codes, strict=True)]
         walks = tuple(walk for walk in found if walk is not None)
         low, high = min(walk.smallest for walk in walks), max(walk.largest for walk in walks)
         sizes = np.geomspace(max(low, 1), max(high, 1), cls.looked_at)
-        told = np.array([[_at(walk, float(nbytes), distortion) for walk in walks] for nbytes in sizes])
-        near = told <= told.min(axis=1, keepdims=True) * cls.margin + np.finfo(float).tiny
+        told = np.stack([walk.distortions(sizes, walk.least) for walk in walks], axis=1)
+        ranks = told.argsort(axis=1, kind="stable").argsort(axis=1)
+        near = (ranks < cls.most) & (told <= told.min(axis=1, keepdims=True) * cls.margin + np.finfo(float).tiny)
         near[0] |= [walk.smallest == low for walk in walks]
         kept = np.flatnonzero(near.any(axis=0))
-        return cls(walks=tuple(walks[i] for i in kept), distortion=distortion, sizes=sizes, near=near[:, kept])
+        return cls(walks=tuple(walks[i] for i in kept), curves=curves, sizes=sizes, near=near[:, kept])
 
     @property
     def smallest(self) -> float:
@@ -140,7 +186,13 @@ class Hulls:
     @property
     def largest(self) -> float:
         """Bytes of the smallest plan among those of least distortion."""
-        return min((_distortion(walk.first, self.distortion), walk.largest) for walk in self.walks)[1]
+        return min((walk.least, walk.largest) for walk in self.walks)[1]
+
+    def distortions(self, sizes: Floats, weights: Floats) -> Floats:
+        """What plans within `(n,)` sizes distort, as nearly as whole steps of the walks go, `(n,)`."""
+        firsts = [self.curves.distorted(walk.first, weights) for walk in self.walks]
+        found = [walk.distortions(sizes, least, weights) for walk, least in zip(self.walks, firsts, strict=True)]
+        return np.asarray(np.min(found, axis=0), np.float64)
 
     def within(self, nbytes: float, weights: Floats) -> Ints:
         """The rungs `(layers,)` of least weighted distortion that were found within so many bytes.
@@ -155,21 +207,4 @@ class Hulls:
         fitting = [one for one in found if one[1] <= nbytes]
         if not fitting:
             return min(found, key=lambda one: one[1:])[0]
-        return min(fitting, key=lambda one: (_distortion(one[0], self.distortion, weights), one[1], one[2]))[0]
-
-
-def _at(walk: Walk, nbytes: float, distortion: Floats) -> float:
-    """What a walk's plan within so many bytes distorts; infinite where it has none."""
-    if walk.smallest > nbytes:
-        return np.inf
-    return _distortion(walk.within(nbytes, np.ones(len(distortion)))[0], distortion)
-
-
-def _distortion(rungs: Ints, distortion: Floats, weights: Floats | float = 1.0) -> float:
-    return float((distortion[np.arange(len(rungs)), rungs] * weights).sum())
-
-
-def _hull(nbytes: Floats, distortion: Floats, allowed: Bools) -> Ints:
-    """Rungs of a layer's hull, least distortion first."""
-    rungs = np.flatnonzero(allowed)
-    return rungs[hull(nbytes[rungs].astype(np.int64), distortion[rungs])[::-1]]
+        return min(fitting, key=lambda one: (self.curves.distorted(one[0], weights), one[1], one[2]))[0]

@@ -6,30 +6,36 @@ or hung. It owes one thing: a record for every plan, which does not depend on wh
 
 import os
 import pickle
-import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from pathlib import Path
 from time import sleep
-from typing import ClassVar, Protocol
+from types import ModuleType
+from typing import IO, ClassVar, Protocol
 
 from pebble import ProcessExpired, ProcessPool
 
 from bqsearch.errors import PoolError
+from bqsearch.interrupt import shielded
 from bqsearch.plan import Plan
 from bqsearch.search.evaluate import Evaluator, Spent
+from bqsearch.search.folder import disk_errors
 from bqsearch.search.race import Rival
 from bqsearch.search.record import Record
+from bqsearch.threads import quick_turns
 
 LOCAL = "local"  # address of a cluster that is started for the run
 ATTEMPTS = 3  # of one plan, whose workers died or hung
 Answer = tuple[Record, Spent]
+_LOST = (ProcessExpired, TimeoutError, BrokenProcessPool)
+_CURE = "is memory short? Try fewer --workers, or more --worker-timeout; --resume goes on"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +53,7 @@ class Crew:
 
     workers: int | None = None
     ray: str | None = None
-    patience: float = 600.0
+    patience: float = 1800.0  # polishing a network of 224 pixels takes many minutes on a slow machine
     threads: int | None = None
     pool: "Callable[[Evaluator], Pool] | None" = None
 
@@ -98,28 +104,36 @@ def cluster(crew: Crew) -> Iterator[None]:
     if crew.ray is None:
         yield
         return
-    _keep_to_this_machine(crew)
-    from bqsearch.search.ray_pool import joined
-
-    with joined(crew):
+    with _ray_pool(crew).joined(crew):
         yield
+
+
+def check(crew: Crew) -> None:
+    """Find out at once what a pool would lack.
+
+    Raises:
+        MissingExtraError: Ray is not installed.
+    """
+    if crew.ray is not None and crew.pool is None:
+        _ray_pool(crew)
 
 
 def _pool(evaluator: Evaluator, crew: Crew) -> Pool:
     if crew.pool is not None:
         return crew.pool(evaluator)
     if crew.ray is not None:
-        _keep_to_this_machine(crew)
-        from bqsearch.search.ray_pool import RayPool
-
-        return RayPool(evaluator, crew)
+        pool: Pool = _ray_pool(crew).RayPool(evaluator, crew)
+        return pool
     return Lane(evaluator) if crew.workers in (None, 1) else LocalPool(evaluator, crew)
 
 
-def _keep_to_this_machine(crew: Crew) -> None:
-    """Have a cluster that is started here listen on 127.0.0.1 only, by what Ray reads when it is imported."""
+def _ray_pool(crew: Crew) -> ModuleType:
+    """Its module, which imports Ray; one that is started here is told by then to listen on 127.0.0.1 only."""
     if crew.ray == LOCAL:
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    from bqsearch.search import ray_pool
+
+    return ray_pool
 
 
 class Lane:
@@ -133,6 +147,8 @@ class Lane:
 
     def __init__(self, evaluator: Evaluator) -> None:
         self._evaluator, self._lane = evaluator, ThreadPoolExecutor(max_workers=1)
+        self._held = ExitStack()
+        self._held.enter_context(quick_turns())
 
     def submit(self, plan: Plan, rivals: Sequence[Rival]) -> Future[Answer]:
         """See `Pool`."""
@@ -141,6 +157,7 @@ class Lane:
     def close(self) -> None:
         """See `Pool`."""
         self._lane.shutdown(cancel_futures=True)
+        self._held.close()
 
 
 class LocalPool:
@@ -155,27 +172,34 @@ class LocalPool:
         assert crew.workers is not None
         self.workers, self._patience = crew.workers, crew.patience
         threads = crew.threads or max(1, (os.cpu_count() or 1) // crew.workers)
-        handle, name = tempfile.mkstemp(prefix="bqsearch-", suffix=".workers")
-        self._content = Path(name)
-        with open(handle, "wb") as file:
-            pickle.dump(shipped(evaluator, threads), file, protocol=5)
+        self._content = _nameless(shipped(evaluator, threads))
         self._pool = ProcessPool(
-            max_workers=crew.workers, context=get_context("spawn"), initializer=_begin, initargs=(name, os.getpid())
+            max_workers=crew.workers,
+            context=get_context("spawn"),
+            initializer=_begin,
+            initargs=(self._content.fileno(), os.getpid()),
         )
+        resource_tracker.ensure_running()  # which would undo the shield
+        with shielded():
+            _ = self._pool.active  # starts the workers, and the thread that replaces them
 
     def submit(self, plan: Plan, rivals: Sequence[Rival]) -> Future[Answer]:
         """See `Pool`."""
         begin = partial(self._begin, plan, tuple(rivals))
-        return Errand(plan=plan, begin=begin, lost=(ProcessExpired, TimeoutError)).future
+        return Errand(plan=plan, begin=begin, lost=_LOST).future
 
     def close(self) -> None:
         """See `Pool`."""
         self._pool.stop()  # type: ignore[no-untyped-call]
         self._pool.join()
-        self._content.unlink(missing_ok=True)
+        self._content.close()
 
     def _begin(self, plan: Plan, rivals: tuple[Rival, ...]) -> Future[Answer]:
-        future: Future[Answer] = self._pool.schedule(_answer, args=(plan, rivals), timeout=self._patience)
+        try:
+            future: Future[Answer] = self._pool.schedule(_answer, args=(plan, rivals), timeout=self._patience)
+        except RuntimeError as error:
+            future = Future()
+            future.set_exception(PoolError(f"a worker died before it had a candidate ({error}): {_CURE}"))
         return future
 
 
@@ -221,7 +245,7 @@ class Errand:
 def _too_often(plan: Plan, error: BaseException) -> PoolError:
     return PoolError(
         f"a candidate cost {ATTEMPTS} workers ({type(error).__name__}: {' '.join(str(error).split()) or 'no reason'}; "
-        f"plan {plan.hash[:12]}): is memory short? Try fewer --workers, or more --worker-timeout; --resume goes on"
+        f"plan {plan.hash[:12]}): {_CURE}"
     )
 
 
@@ -229,20 +253,36 @@ def shipped(evaluator: Evaluator, threads: int) -> Evaluator:
     """The evaluator as a worker needs it, with what it would work out first."""
     problem = evaluator.problem
     made = replace(evaluator, problem=replace(problem, scorer=problem.scorer.with_threads(threads)))
-    assert made.before is not None
-    assert made.digest is not None
+    _ = made.before, made.digest
     return made
+
+
+def _nameless(content: Evaluator) -> IO[bytes]:
+    """A file without a name, for workers to read: it goes with this process, however that ends.
+
+    On the disk, for in memory it would take as much once more for as long as the search goes.
+
+    Raises:
+        OutputError: The folder for temporary files is full or cannot be written.
+    """
+    folder = Path(tempfile.gettempdir())
+    cure = "workers read there what they score: make room, or name another folder in the environment variable TMPDIR"
+    with disk_errors(folder, cure), ExitStack() as unless_whole:
+        file = unless_whole.enter_context(tempfile.TemporaryFile(dir=folder))
+        pickle.dump(content, file, protocol=5)
+        file.flush()
+        unless_whole.pop_all()
+        return file
 
 
 _worker: Evaluator | None = None  # of this process, where it is a pool's
 
 
-def _begin(path: str, parent: int) -> None:
-    """A worker begins: Ctrl-C is for the search, and without one there is nothing to do."""
+def _begin(content: int, parent: int) -> None:
+    """A worker begins; without its search there is nothing to do."""
     global _worker  # a process of a pool has nothing else to keep it in
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    with open(path, "rb") as file:
+    with open(f"/proc/{parent}/fd/{content}", "rb") as file:
         _worker = pickle.load(file)  # noqa: S301 - of the search that started this process
 
 

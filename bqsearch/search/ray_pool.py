@@ -4,11 +4,12 @@ import logging
 import os
 import re
 import socket
+import sys
 import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from functools import partial
 from threading import Event, RLock, Thread
@@ -61,18 +62,23 @@ class RayPool:
     """
 
     def __init__(self, evaluator: Evaluator, crew: Crew) -> None:
-        self._patience = crew.patience
-        self._held = ExitStack()
-        self._held.enter_context(joined(crew))
+        with ExitStack() as unless_whole:
+            unless_whole.enter_context(_heard(crew))
+            self._begin(evaluator, crew)
+            self._held = unless_whole.pop_all()
+
+    def _begin(self, evaluator: Evaluator, crew: Crew) -> None:
         cores = int(ray.cluster_resources().get("CPU", 0))  # type: ignore[no-untyped-call]
-        self.workers = crew.workers or cores
+        self.workers, self._patience = crew.workers or cores, crew.patience
         if not 1 <= self.workers <= cores:
-            self._held.close()
             raise PoolError(f"the Ray cluster has {cores} cores for {self.workers} workers: name fewer with --workers")
         self._lock, self._closed = RLock(), Event()
         self._failed: BaseException | None = None
         self._waiting: deque[tuple[Plan, tuple[Rival, ...], Future[Answer]]] = deque()
-        self._evaluator = ray.put(shipped(evaluator, threads=crew.threads or 1))
+        try:
+            self._evaluator = ray.put(shipped(evaluator, threads=crew.threads or 1))
+        except RayError as error:
+            raise PoolError(f"the Ray cluster does not take what is to be scored ({error}): look after it") from error
         self._workers = [_Worker(actor=self._actor()) for _ in range(self.workers)]
         for worker in self._workers:
             self._await(worker)
@@ -84,9 +90,12 @@ class RayPool:
 
     def close(self) -> None:
         """See `Pool`."""
-        self._closed.set()
-        for worker in self._workers:
-            ray.kill(worker.actor)
+        with self._lock:
+            self._closed.set()
+            while self._waiting:
+                self._waiting.popleft()[2].cancel()
+            for worker in self._workers:
+                ray.kill(worker.actor)
         self._held.close()
 
     def _actor(self) -> Any:
@@ -95,12 +104,17 @@ class RayPool:
     def _queued(self, plan: Plan, rivals: tuple[Rival, ...]) -> Future[Answer]:
         future: Future[Answer] = Future()
         with self._lock:
-            self._waiting.append((plan, rivals, future))
-            self._hand_out()
+            if self._closed.is_set():
+                future.cancel()
+            else:
+                self._waiting.append((plan, rivals, future))
+                self._hand_out()
         return future
 
     def _await(self, worker: _Worker) -> None:
         """Give it nothing until it answers."""
+        if self._closed.is_set():
+            return
         worker.there, worker.since = False, monotonic()
         answer = worker.actor.ready.options(max_task_retries=-1).remote()
         answer.future().add_done_callback(partial(self._begun, worker))
@@ -116,7 +130,7 @@ class RayPool:
                 self._failed = answer.exception()
 
     def _hand_out(self) -> None:
-        while self._waiting:
+        while self._waiting and not self._closed.is_set():
             worker = min((w for w in self._workers if w.there), key=lambda worker: worker.given, default=None)
             if worker is None or worker.given >= AHEAD:
                 return
@@ -143,6 +157,8 @@ class RayPool:
         """End actors that hang, which Ray begins anew; and give up where none of them comes back."""
         while not self._closed.wait(min(1.0, self._patience / 4)):
             with self._lock:
+                if self._closed.is_set():
+                    return
                 late = [worker for worker in self._workers if monotonic() - worker.since > self._patience]
                 for worker in late:
                     if worker.there and worker.given:
@@ -170,6 +186,16 @@ class _Scoring:
 
     def record(self, plan: Plan, rivals: tuple[Rival, ...]) -> Answer:
         return self._evaluator.record(plan, rivals)
+
+
+@contextmanager
+def _heard(crew: Crew) -> Iterator[None]:
+    """Be part of a crew's cluster, and have what Ray prints about it, like workers that died, on standard error.
+
+    Ray has no setting for that, and standard output is for results.
+    """
+    with redirect_stdout(sys.stderr), joined(crew):
+        yield
 
 
 @contextmanager

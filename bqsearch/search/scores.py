@@ -16,7 +16,7 @@ import numpy as np
 
 from bqsearch.errors import OutputError
 from bqsearch.measure import Scorer
-from bqsearch.types import Array, Bools, Floats
+from bqsearch.types import Array, Bools, Floats, Ints
 
 FILE = "scores.sqlite3"
 _MOST, _SPARED = 200_000, 50_000  # candidates that are kept, and of them when there are too many
@@ -102,16 +102,17 @@ class Scores:
             connection.execute(oldest, (count - _MOST + _SPARED,))
 
 
-def digest_of(scorer: Scorer, graph: str) -> bytes:
-    """Of everything besides a candidate's constants that its scores depend on.
+def digest_of(scorer: Scorer, graph: str, order: Ints) -> bytes:
+    """Of everything besides a candidate's constants that its scores depend on, and of the order of its rows.
 
     Args:
         scorer: With the inputs, the labels and the uncompressed network.
         graph: The network's fingerprint.
+        order: `(rows,)` in which rows are run.
     """
     told = hashlib.blake2b(digest_size=32)
     told.update(f"{version('ai-edge-litert')} {graph} {scorer.inputs.shape} {scorer.windows}".encode())
-    for array in (scorer.inputs, np.array([]) if scorer.labels is None else scorer.labels):
+    for array in (scorer.inputs, np.array([]) if scorer.labels is None else scorer.labels, order.astype("<i8")):
         told.update(np.ascontiguousarray(array).data.cast("B") if array.size else b"none")
     return key_of(told.digest(), scorer.baseline.constants)
 

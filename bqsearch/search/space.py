@@ -15,12 +15,13 @@ from bqsearch.compress import compress
 from bqsearch.hardware.cost import CostModel
 from bqsearch.hardware.footprint import Footprint
 from bqsearch.plan import Choice, Plan
-from bqsearch.search.hulls import Hulls
+from bqsearch.search.hulls import Curves, Hulls
 from bqsearch.search.placement import Placer, placer
-from bqsearch.search.spec import ALONE
+from bqsearch.search.spec import ALONE, OBJECTIVES
 from bqsearch.types import Bools, Floats, Ints
 
 SHARE = "(share of the weights in RAM)"  # stands among the layers' names where it is searched
+_NEAR = 0.9  # of the RAM that there is: a plan with a choice that needs so much may be over it
 _ROOMS = 4  # sizes of RAM that a sweep keeps to, besides all of it
 
 
@@ -86,6 +87,7 @@ class Space:
         mixes: Sets of codings that a plan may have, the largest last; each brings the code of its decoders.
         placer: Places weights in RAM; None where all lie in flash.
         budget: Which sizes are worth trying.
+        ram_counts: Whether plans in less RAM than there is are worth trying.
     """
 
     bank: OptionBank
@@ -93,6 +95,7 @@ class Space:
     mixes: tuple[Mix, ...]
     placer: Placer | None = None
     budget: Budget = Budget()
+    ram_counts: bool = True
     _known: dict[float, Hulls] = field(default_factory=dict, init=False, repr=False)  # by RAM
 
     @classmethod
@@ -101,17 +104,19 @@ class Space:
         bank: OptionBank,
         cost: CostModel,
         max_ram: int,
-        objectives: tuple[str, ...] = (),
+        objectives: tuple[str, ...] = OBJECTIVES,
         budget: Budget | None = None,
     ) -> "Space":
         """The space of a bank on a board, without the rungs that no plan within `max_ram` bytes can hold."""
         ladders = tuple(_ladder(entry, cost.footprint, max_ram) for entry in bank.layers)
+        least = max(int(ladder.ram.max()) for ladder in ladders)  # two in a step may take more than either
         return cls(
             bank=bank,
             ladders=ladders,
             mixes=_mixes(ladders, cost.footprint),
             placer=placer(bank, cost, max_ram, objectives),
             budget=budget or Budget(),
+            ram_counts="ram" in objectives or least > _NEAR * max_ram,
         )
 
     @cached_property
@@ -157,6 +162,10 @@ class Space:
         """
         return self._hulls(room).within(nbytes, np.ones(len(self.ladders)) if weights is None else weights)
 
+    def distorted_within(self, sizes: Floats, weights: Floats, room: float = np.inf) -> Floats:
+        """About what plans distort that keep within `(n,)` sizes, `(n,)`; arguments as of `within`."""
+        return self._hulls(room).distortions(sizes, weights)
+
     def extent(self, room: float = np.inf) -> tuple[float, float]:
         """Bytes of the smallest plan and of the one that is predicted to distort least, in so much RAM."""
         hulls = self._hulls(room)
@@ -167,7 +176,7 @@ class Space:
             fits = self._ram <= room
             allowed = [fits & self._of_coding[codings].any(axis=0) for codings in self._allowed]
             codes = [mix.code for mix in self.mixes]
-            self._known[room] = Hulls.of(self._nbytes, self._distortion, allowed, codes)
+            self._known[room] = Hulls.of(self._curves, allowed, codes)
         return self._known[room]
 
     @cached_property
@@ -178,7 +187,9 @@ class Space:
         return np.append(least, levels[levels > least])
 
     def tighter(self, count: int) -> list[float]:
-        """Up to so many of the `rooms` below the largest, spread evenly, ascending."""
+        """Up to so many of the `rooms` below the largest, spread evenly, ascending; none where RAM does not count."""
+        if not self.ram_counts:
+            return []
         steps = np.unique(np.linspace(0, len(self.rooms) - 1, count + 1).round().astype(int))[:-1]
         return [float(room) for room in self.rooms[steps]]
 
@@ -205,6 +216,10 @@ class Space:
         plans = [self.within(float(size), None, room) for size in np.geomspace(high, low, count)]
         picked = dict.fromkeys(tuple(plan.tolist()) for plan in plans)
         return [self.rungs(np.array(plan), turn % self.shares) for turn, plan in enumerate(picked)]
+
+    @cached_property
+    def _curves(self) -> Curves:
+        return Curves(nbytes=self._nbytes, distortion=self._distortion)
 
     @cached_property
     def _codings(self) -> list[str]:

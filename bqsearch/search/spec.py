@@ -130,7 +130,7 @@ class StudySpec:
         _check_number("calibration", self.calibration, 1, None, "inputs")
         if self.normalize is not None and not (all(map(math.isfinite, self.normalize)) and self.normalize[1] > 0):
             raise StudyError(f"normalize needs a finite mean and a standard deviation above 0, not {self.normalize}")
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", self.name):
+        if not is_name(self.name):
             raise StudyError(
                 f"a study's name has letters, digits, '_', '-' and '.', and begins with one of the first: {self.name!r}"
             )
@@ -159,6 +159,11 @@ class StudySpec:
     def recipe(self) -> Recipe:
         """The part that a plan's files depend on."""
         return Recipe(**{f.name: getattr(self, f.name) for f in fields(Recipe)})
+
+
+def is_name(text: str) -> bool:
+    """Whether a study may be named so."""
+    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", text) is not None
 
 
 def sampler_names() -> list[str]:

@@ -4,7 +4,6 @@ A trial is written once, whole and only when it is finished, so a run that is ki
 finished trials and nothing half done.
 """
 
-import os
 import re
 import warnings
 from collections.abc import Sequence
@@ -15,11 +14,11 @@ from typing import Any
 import optuna
 from optuna.exceptions import ExperimentalWarning, OptunaError
 from optuna.storages import BaseStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial
 
 from bqsearch.errors import MissingExtraError, StorageError
 from bqsearch.measure import Direction
+from bqsearch.search.journal import Journal
 
 _FINGERPRINT, _DRIVER = "fingerprint", "driver "
 _EVERY = 0.5  # seconds between looks at what others have found
@@ -107,18 +106,10 @@ class TrialStore:
 
 
 def open_journal(path: Path) -> BaseStorage:
-    """The journal file of a run's folder, mended where a kill cut its last line or left its lock behind.
-
-    Only for a folder whose lock is held: nobody else writes to the journal then.
-    """
-    if path.exists():
-        content = path.read_bytes()
-        if not content.endswith(b"\n"):
-            os.truncate(path, content.rfind(b"\n") + 1)
-    path.with_name(path.name + ".lock").unlink(missing_ok=True)
+    """The journal file of a run's folder, which nobody else may write to: see `Journal`."""
     with _storage_errors(f"open {path}"), warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        return JournalStorage(JournalFileBackend(str(path)))
+        return JournalStorage(Journal(path))
 
 
 def open_url(url: str) -> BaseStorage:

@@ -6,19 +6,17 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
-import optuna
-from optuna.samplers import BaseSampler
-from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from bqsearch import registry
 from bqsearch.measure import Direction
 from bqsearch.plan import Plan
 from bqsearch.search.polish import next_to_polish, reach
+from bqsearch.search.proposer import Proposer, Rungs, proposer
 from bqsearch.search.record import Record, record_of
 from bqsearch.search.space import Space
 
-SWEEP = 32  # points of the sweep along the hull that are tried before the sampler proposes
-_Rungs = dict[str, int]  # by layer
+SWEEP = 8  # points of the sweep along the hull that are tried before the sampler proposes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +52,7 @@ class Strategy(Protocol):
 
     @property
     def lag(self) -> int:
-        """Most plans that may be asked for and not yet told of."""
+        """Most plans that may be asked for and not yet told of; of the class, where it is 1 whatever the study."""
         ...
 
     def ask(self, over: Callable[[], bool], /) -> Plan | None:
@@ -70,11 +68,16 @@ class Strategy(Protocol):
         ...
 
 
-class _Numbered(NamedTuple):
-    """A trial of the sampler's, with its number among this driver's."""
+class _Asked(NamedTuple):
+    """What was proposed and is not told of.
 
-    number: int
-    trial: Trial
+    Attributes:
+        number: Of the trial among those of this driver's sampler; None if it polishes.
+        rungs: Its plan's.
+    """
+
+    number: int | None
+    rungs: Rungs
 
 
 @dataclass(kw_only=True)
@@ -111,20 +114,19 @@ class OptunaStrategy:
     finished: Sequence[FrozenTrial] = ()
     pace: Pace = Pace()
     place: int = 0
-    _study: optuna.Study = field(init=False, repr=False)  # the sampler's trials, and no others
-    _sweep: list[_Rungs] = field(init=False, repr=False)
-    _asked: deque[_Numbered | _Rungs] = field(init=False, repr=False, default_factory=deque)  # and not told of
-    _untold: deque[tuple[_Numbered, FrozenTrial]] = field(init=False, repr=False, default_factory=deque)
+    _proposer: Proposer = field(init=False, repr=False)
+    _sweep: list[Rungs] = field(init=False, repr=False)
+    _asked: deque[_Asked] = field(init=False, repr=False, default_factory=deque)
+    _untold: deque[tuple[int, FrozenTrial]] = field(init=False, repr=False, default_factory=deque)  # by the pace
     _ended: list[FrozenTrial] = field(init=False, repr=False)
-    _polished: list[_Rungs] = field(init=False, repr=False)  # whether told of or not
+    _polished: list[Rungs] = field(init=False, repr=False)  # whether told of or not
     _hopeless: float = field(init=False, repr=False, default=np.inf)  # distortion from which networks break down
     _own: int = field(init=False, repr=False)  # trials that the sampler has proposed
     _heard: int = field(init=False, repr=False, default=0)  # that those of other drivers have
 
     def __post_init__(self) -> None:
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        sampler: BaseSampler = registry.load("sampler", self.sampler)(self._seed, self.space)
-        self._study = optuna.create_study(directions=list(self.directions), sampler=sampler)
+        sampler = registry.load("sampler", self.sampler)(self._seed, self.space)
+        self._proposer = proposer(sampler, self.directions, self.space.distributions)
         known = [trial.params for trial in self.finished]
         self._sweep = [point for point in self.space.sweep(SWEEP) if point not in known]
         self._ended = list(self.finished)
@@ -132,12 +134,10 @@ class OptunaStrategy:
         sampled = [trial for trial in self.finished if not _is_polished(trial)]
         self._own = len(sampled)
         told = self.pace.told(len(sampled))
-        self._study.add_trials(sampled[:told])
+        self._proposer.restore(sampled[:told], sampled[told:])  # those were open when the next one was proposed
         for trial in sampled[:told]:
-            self._hear(trial.params, trial.user_attrs["record"])
-        for number, trial in enumerate(sampled[told:], start=told):  # open when the next one was proposed
-            self._study.add_trial(_waiting(trial))
-            self._untold.append((_Numbered(number, self._study.ask(self.space.distributions)), trial))
+            self._hear(trial)
+        self._untold.extend(enumerate(sampled[told:], start=told))
 
     @property
     def lag(self) -> int:
@@ -156,22 +156,18 @@ class OptunaStrategy:
         del over
         polished = self._to_polish() if self._own + self._heard >= self.trials else None
         if polished is not None:
-            self._asked.append(polished)
+            self._asked.append(_Asked(None, polished))
             self._polished.append(polished)
             return replace(self.space.plan(polished), successive=True)
-        proposed = self._propose()
-        self._asked.append(proposed)
-        return self.space.plan(proposed.trial.params)
+        self._asked.append(self._propose())
+        return self.space.plan(self._asked[-1].rungs)
 
     def tell(self, record: Record) -> FrozenTrial:
         """Values and constraints, for the sampler unless they are a polished plan's; the record goes with the trial."""
-        asked = self._asked.popleft()
-        if not isinstance(asked, _Numbered):
-            trial = self._ended_trial(asked, record, {})
-        else:
-            noted = self._study.get_trials(deepcopy=False)[asked.trial.number].system_attrs
-            trial = self._ended_trial(asked.trial.params, record, noted)
-            self._untold.append((asked, trial))
+        number, rungs = self._asked.popleft()
+        trial = self._ended_trial(rungs, record, {} if number is None else self._proposer.noted(number))
+        if number is not None:
+            self._untold.append((number, trial))
         self._ended.append(trial)
         return trial
 
@@ -181,11 +177,12 @@ class OptunaStrategy:
         if _is_polished(trial):
             self._polished.append(trial.params)
             return
+        self._hear(trial)
         self._heard += 1
         self._sweep = [point for point in self._sweep if point != trial.params]
-        self._study.add_trial(trial)
+        self._proposer.learn(trial)
 
-    def _ended_trial(self, rungs: _Rungs, record: Record, noted: Mapping[str, Any]) -> FrozenTrial:
+    def _ended_trial(self, rungs: Rungs, record: Record, noted: Mapping[str, Any]) -> FrozenTrial:
         return create_trial(
             state=TrialState.PRUNED if record.values is None else TrialState.COMPLETE,
             values=None if record.values is None else list(record.values),
@@ -196,7 +193,7 @@ class OptunaStrategy:
             constraints=dict(record.constraints),
         )
 
-    def _to_polish(self) -> _Rungs | None:
+    def _to_polish(self) -> Rungs | None:
         """Rungs of a plan worth compressing once more."""
         told = self._ended[: self.pace.told(len(self._ended) + len(self._asked))]
         records = [record_of(trial) for trial in told]
@@ -204,42 +201,26 @@ class OptunaStrategy:
         position = next_to_polish(records, before, self.directions, self.max_drop)
         return None if position is None else told[position].params
 
-    def _propose(self) -> _Numbered:
-        while self._untold and self._untold[0][0].number < self.pace.told(self._own):
-            asked, ended = self._untold.popleft()
-            self._end(asked.trial, ended)
+    def _propose(self) -> _Asked:
+        while self._untold and self._untold[0][0] < self.pace.told(self._own):
+            number, ended = self._untold.popleft()
+            self._hear(ended)
+            self._proposer.end(number, ended)
         if self._sweep:
             self._sweep = [point for point in self._sweep if self._predicted(point) < self._hopeless]
-        if self._sweep:  # drivers come toward each other
-            self._study.enqueue_trial(self._sweep.pop(-1 if self.place % 2 else 0))
+        wanted = self._sweep.pop(-1 if self.place % 2 else 0) if self._sweep else None  # drivers come toward each other
         self._own += 1
-        return _Numbered(self._own - 1, self._study.ask(self.space.distributions))
+        return _Asked(self._own - 1, self._proposer.propose(self._own - 1, wanted))
 
-    def _hear(self, rungs: _Rungs, record: Mapping[str, Any]) -> None:
+    def _hear(self, trial: FrozenTrial) -> None:
         """Where a trial broke down, the sweep's plans that are predicted to be worse need not be tried."""
-        if record["constraints"].get("drop", 0.0) + self.max_drop > reach(self.max_drop):
-            self._hopeless = min(self._hopeless, self._predicted(rungs))
+        drop = trial.user_attrs["record"]["constraints"].get("drop", 0.0) + self.max_drop
+        if drop > reach(self.max_drop):
+            self._hopeless = min(self._hopeless, self._predicted(trial.params))
 
-    def _predicted(self, rungs: _Rungs) -> float:
+    def _predicted(self, rungs: Rungs) -> float:
         return float(self.space.distortions(np.array([rungs[ladder.layer] for ladder in self.space.ladders])).sum())
-
-    def _end(self, trial: Trial, ended: FrozenTrial) -> None:
-        record = ended.user_attrs["record"]
-        self._hear(trial.params, record)
-        for name, excess in record["constraints"].items():
-            trial.set_constraint(name, excess)
-        trial.set_user_attr("record", record)
-        if record["values"] is None:
-            self._study.tell(trial, state=TrialState.PRUNED)
-        else:
-            self._study.tell(trial, record["values"])
 
 
 def _is_polished(trial: FrozenTrial) -> bool:
     return record_of(trial).plan.successive
-
-
-def _waiting(trial: FrozenTrial) -> FrozenTrial:
-    """A trial that is to be proposed once more, with what its sampler noted, which may have been from fewer trials."""
-    noted = {key: value for key, value in trial.system_attrs.items() if not key.startswith("constraints")}
-    return create_trial(state=TrialState.WAITING, system_attrs={**noted, "fixed_params": trial.params})

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from math import isfinite
 
 import numpy as np
-from optuna._hypervolume import compute_hypervolume
 
+from bqsearch.search.hypervolume import hypervolume
 from bqsearch.types import Floats
 
 WINDOW = 50  # trials whose rate is told
@@ -51,12 +51,13 @@ class Convergence:
         self._front: Floats = np.empty((0, len(self._axes)))
         self._hypervolume = 0.0
         self._best: dict[str, float] = {}
-        self._moments: deque[float] = deque(maxlen=WINDOW + 1)
+        self._passed: deque[float] = deque(maxlen=WINDOW)  # seconds up to each of the last trials
+        self._before: float | None = None
 
     def begin(self, moment: float) -> None:
         """A session begins, at this time in seconds: the time since an earlier one is no trial's."""
-        self._moments.clear()
-        self._moments.append(moment)
+        self._passed.clear()
+        self._before = moment
 
     def add(self, values: Sequence[float] | None, moment: float) -> dict[str, float]:
         """What is known behind one more trial.
@@ -65,7 +66,9 @@ class Convergence:
             values: Of the objectives; None if the trial breaks a limit.
             moment: When it was finished, seconds.
         """
-        self._moments.append(moment)
+        if self._before is not None:
+            self._passed.append(max(0.0, moment - self._before))  # none where the clock was set back
+        self._before = moment
         if values is not None and all(isfinite(value) for value in values):
             self._improve(values)
             self._grow(np.array([[axis.loss(value) for axis, value in zip(self._axes, values, strict=True)]]))
@@ -82,8 +85,8 @@ class Convergence:
             return
         left = self._front[~(losses <= self._front).all(axis=1)]
         self._front = np.concatenate([left, losses])
-        self._hypervolume = float(compute_hypervolume(self._front, np.ones(len(self._axes)), assume_pareto=True))
+        self._hypervolume = hypervolume(self._front, np.ones(len(self._axes)))
 
     def _rate(self) -> dict[str, float]:
-        seconds = self._moments[-1] - self._moments[0]
-        return {"trials_per_second": (len(self._moments) - 1) / seconds} if seconds > 0 else {}
+        seconds = sum(self._passed)
+        return {"trials_per_second": len(self._passed) / seconds} if seconds > 0 else {}

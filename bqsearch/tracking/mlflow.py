@@ -151,6 +151,7 @@ class Tracker:
             return
         tags = {_PARENT: self.parent, _TRIAL: str(number), _NAME: f"{self.study} {number}", "plan": event["plan"]}
         tags |= {"feasible": _yes(event["feasible"]), "run_on_data": _yes(event["values"] is not None)}
+        tags["given_up"] = _yes(event["given_up"])
         begin = end - int(1000 * event["seconds"])
         run = self.client.create_run(self.experiment, begin, tags).info.run_id
         params = {f"layer/{name}": choice for name, choice in event["params"].items()}

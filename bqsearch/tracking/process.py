@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
@@ -17,7 +18,8 @@ from bqsearch.tracking.state import State
 
 OnStage = Callable[[str], None]
 _POLL = 0.05  # seconds
-_HUMBLE = 19  # the priority of a process that only takes what the search leaves
+_LOWEST = 19  # priority
+_STARVED = ("starting", "telling")  # phases that make no progress where others take all time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,21 +57,14 @@ class TrackerProcess:
         folder: The run's; its events are followed, and the tracker's own output goes to a log in it.
         uri: MLflow's tracking URI.
         patience: With MLflow.
+        humble: Whether it takes only the time that a search leaves.
     """
 
-    def __init__(self, folder: Path, uri: str, patience: Patience = AT_THE_END) -> None:
+    def __init__(self, folder: Path, uri: str, patience: Patience = AT_THE_END, *, humble: bool = True) -> None:
         self.folder, self.patience = folder, patience
-        (folder / state.STATE).unlink(missing_ok=True)
-        with (folder / LOG).open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "bqsearch.tracking.follower", str(folder), uri],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                env=_environment(patience.answer),
-                process_group=0,  # Ctrl-C is for the search, which then tells the tracker by its events
-            )
-        os.setpriority(os.PRIO_PROCESS, self._process.pid, _HUMBLE)
+        self._command = [sys.executable, "-m", "bqsearch.tracking.follower", str(folder), uri]
+        self._humble, self._starved = humble, False
+        self._start()
 
     def finish(self, on_stage: OnStage) -> None:
         """Wait until everything is logged, as long as MLflow takes it in.
@@ -81,6 +76,11 @@ class TrackerProcess:
             BqsearchError: The tracker failed or is still not done; the events are kept in the run's folder.
         """
         status = self._wait(on_stage)
+        if self._starved:
+            self._humble = self._starved = False
+            self.abandon()
+            self._start()
+            status = self._wait(on_stage)
         self.abandon()
         if status:
             now = state.read(self.folder)
@@ -100,6 +100,20 @@ class TrackerProcess:
         self._process.kill()
         self._process.wait()
 
+    def _start(self) -> None:
+        (self.folder / state.STATE).unlink(missing_ok=True)
+        with (self.folder / LOG).open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                env=_environment(self.patience.answer),
+                process_group=0,  # Ctrl-C is for the search, which then tells the tracker by its events
+            )
+        if self._humble:
+            _humble(self._process.pid)
+
     def _wait(self, on_stage: OnStage) -> int:
         """The exit status; one of a killed process where patience ended."""
         begun = since = monotonic()
@@ -107,7 +121,9 @@ class TrackerProcess:
         while self._process.poll() is None:
             before, now = now, state.read(self.folder)
             since = monotonic() if now.ticks != before.ticks else since
-            if self.patience.ends(now, monotonic() - since, monotonic() - begun):
+            waited = monotonic() - begun
+            if self.patience.ends(now, monotonic() - since, waited):
+                self._starved = self._humble and now.phase in _STARVED and waited <= self.patience.whole
                 self.stop()
                 return -signal.SIGKILL
             on_stage(f"telling MLflow: {now.told:,} of {now.known:,} events")
@@ -132,7 +148,7 @@ def sync(folder: Path, uri: str | None, on_stage: OnStage) -> str:
         raise OutputError(f"{folder} holds no run: {spool.FILE} is not there")
     with opened(folder, resume=True, needed=0):
         chosen = uri or spool.remembered_uri(events) or local_uri(folder)
-        tracker = TrackerProcess(folder, chosen, IN_SYNC)
+        tracker = TrackerProcess(folder, chosen, IN_SYNC, humble=False)
         try:
             tracker.abandon()
             tracker.finish(on_stage)
@@ -169,6 +185,13 @@ def serve_ui(folder: Path | None, port: int) -> None:
     except KeyboardInterrupt:
         os.killpg(server.pid, signal.SIGTERM)  # the server and its workers
         server.wait()
+
+
+def _humble(pid: int) -> None:
+    """Have a process take only what the search leaves, even where each of its turns would cost the search one."""
+    os.setpriority(os.PRIO_PROCESS, pid, _LOWEST)
+    with suppress(OSError):  # some sandboxes know no such policy
+        os.sched_setscheduler(pid, os.SCHED_IDLE, os.sched_param(0))
 
 
 def _environment(answer: int) -> dict[str, str]:

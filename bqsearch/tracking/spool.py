@@ -6,6 +6,7 @@ A tracker that starts late, fails or is killed loses nothing: it reads the file 
 import io
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -19,12 +20,14 @@ import numpy as np
 from bqsearch.errors import OutputError
 from bqsearch.search.folder import EVENTS, disk_errors, write_bytes
 from bqsearch.search.record import Record
+from bqsearch.search.spec import is_name
 from bqsearch.tracking.convergence import Axis
 from bqsearch.types import Array
 
 FILE = EVENTS
 EXAMPLE = "input_example.npy"
 _NUMBER, _OPTIONAL = (int, float), type(None)
+_LATEST = 1e11  # seconds since 1970: some thousand years from now
 _FORMS: Mapping[str, Mapping[str, Any]] = {
     "start": {
         "run": str,
@@ -41,6 +44,7 @@ _FORMS: Mapping[str, Mapping[str, Any]] = {
         "metrics": dict,
         "values": (list, _OPTIONAL),
         "feasible": bool,
+        "given_up": bool,
         "plan": str,
         "seconds": _NUMBER,
         "time": _NUMBER,
@@ -109,6 +113,7 @@ class Spool:
                 "metrics": dict(record.metrics),
                 "values": None if record.values is None else list(record.values),
                 "feasible": record.feasible,
+                "given_up": record.given_up,
                 "plan": record.plan.hash,
                 "seconds": record.seconds,
             }
@@ -184,9 +189,20 @@ def _checked(event: Any) -> dict[str, Any]:
     numbers = [value for told in figures for value in told.values()] + list(event.get("values") or ())
     if not all(isinstance(number, _NUMBER) for number in numbers):
         raise ValueError(f"a figure of {event['event']} is no number")
+    if not 0 <= event["time"] < _LATEST:
+        raise ValueError(f"time of {event['event']} is {event['time']!r:.40}, no moment in seconds since 1970")
     if event["event"] == "start":
+        _check_names(event)
         axes_of(event)
     return dict(event)
+
+
+def _check_names(event: Mapping[str, Any]) -> None:
+    """MLflow looks for these by a text that it reads as a condition."""
+    if not re.fullmatch(r"[0-9a-f]{32}", event["run"]):
+        raise ValueError(f"run of start is {event['run']!r:.40}, not 32 hexadecimal digits")
+    if not is_name(event["study"]):
+        raise ValueError(f"study of start is {event['study']!r:.40}, which is no study's name")
 
 
 def without_password(uri: str) -> str:

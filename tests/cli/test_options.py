@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from bqsearch import session
 from bqsearch.cli import BESIDES, app
 from bqsearch.report.progress import View
+from bqsearch.search.pool import Crew
 from bqsearch.search.spec import StudySpec
 from bqsearch.session import Outcome
 
@@ -72,6 +73,7 @@ def test_what_is_not_given_stays_as_the_spec_has_it(heard: dict[str, Any]) -> No
     assert {f.name: getattr(heard["spec"], f.name) for f in fields(StudySpec)} == vars(plain)
     assert heard["out"] is heard["tracking_uri"] is heard["storage"] is None
     assert not heard["resume"]
+    assert heard["crew"] == Crew()
 
 
 def test_options_of_no_study_reach_the_session(heard: dict[str, Any]) -> None:

@@ -75,6 +75,10 @@ def test_two_drivers_search_one_study_together(
     last = max(fronts, key=lambda front: len(front["trials"]))
     assert 60 <= len(last["trials"]) <= 64  # what the other one had under way when there were enough is kept
     assert [trial["number"] for trial in last["trials"]] == list(range(len(last["trials"])))
+    for folder, front in zip(folders, fronts, strict=True):
+        events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+        told = [event["number"] for event in events if event["event"] == "trial"]
+        assert sorted(told) == list(range(len(front["trials"])))  # MLflow gets those of the other one, too
     own = [front["settings"]["inputs_run"] + front["settings"]["inputs_spared"] for front in fronts]
     assert min(own) > 0.1 * sum(own)  # each did its part
     assert sum(own) < 1.2 * 60 * last["data"]["search"]  # and hardly any of it twice

@@ -1,11 +1,13 @@
 """Workers as a user asks for them: the same fronts, and nothing left behind."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,6 +26,31 @@ def plans(folder: Path) -> list[dict[str, object]]:
 def children(pid: int) -> list[int]:
     listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [child for one in map(int, listed) for child in (one, *children(one))]
+
+
+def await_trials(run: "subprocess.Popen[Any]", out: Path) -> None:
+    """Until a run has some, and goes on."""
+    journal, deadline = out / "trials.journal", time.monotonic() + 120
+    while not journal.exists() or journal.read_bytes().count(b"\n") < 12:
+        assert run.poll() is None, "the run ended too early"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def await_worker(run: "subprocess.Popen[Any]", out: Path) -> None:
+    """Until its first worker is being started."""
+    deadline = time.monotonic() + 120
+    while not any(b"spawn_main" in command_line(child) for child in children(run.pid)):
+        assert run.poll() is None, "the run ended too early"
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:  # it has just ended
+        return b""
 
 
 @pytest.fixture(scope="module")
@@ -48,21 +75,43 @@ def by_two(bqsearch: Bqsearch, command: list[str], tmp_path_factory: pytest.Temp
 def test_a_killed_run_leaves_no_worker_and_goes_on(
     bqsearch: Bqsearch, command: list[str], by_two: Path, tmp_path: Path
 ) -> None:
-    out = tmp_path / "out"
-    run = subprocess.Popen([sys.executable, "-m", "bqsearch", *command, "--workers", "2", "--out", str(out)])
-    journal, deadline = out / "trials.journal", time.monotonic() + 120
-    while not journal.exists() or journal.read_bytes().count(b"\n") < 12:
-        assert run.poll() is None, "the run ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    out, temporary = tmp_path / "out", tmp_path / "temporary"
+    temporary.mkdir()
+    call = [sys.executable, "-m", "bqsearch", *command, "--workers", "2", "--out", str(out)]
+    run = subprocess.Popen(call, env={**os.environ, "TMPDIR": str(temporary)})
+    await_trials(run, out)
     workers = children(run.pid)
     assert len(workers) >= 2
     run.send_signal(signal.SIGKILL)
     run.wait()
+    deadline = time.monotonic() + 60
     while any(Path(f"/proc/{worker}/exe").exists() for worker in workers):
         assert time.monotonic() < deadline, "workers outlive their search"
         time.sleep(0.1)
+    assert list(temporary.iterdir()) == []
     again = bqsearch(*command, "--workers", "2", "--out", out, "--resume")
+    assert again.returncode == 0, again.stderr
+    assert plans(out) == plans(by_two)
+
+
+@pytest.mark.parametrize(("pool", "moment"), [([], await_worker), ([], await_trials), (["--ray"], await_trials)])
+def test_an_interrupted_run_ends_with_its_front_and_goes_on(
+    bqsearch: Bqsearch, command: list[str], by_two: Path, tmp_path: Path, pool: list[str], moment: Any
+) -> None:
+    if pool:
+        pytest.importorskip("ray")
+    out, call = tmp_path / "out", [*command, "--workers", "2", *pool]
+    program = [sys.executable, "-m", "bqsearch", *call, "--json", "--out", str(out)]
+    run = subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    moment(run, out)
+    os.killpg(run.pid, signal.SIGINT)  # as a terminal does
+    printed, errors = run.communicate(timeout=120)
+    assert run.returncode == 130, errors
+    assert "Traceback" not in errors
+    front = json.loads(printed)
+    assert front["settings"]["stopped"] == "interrupted"
+    assert (len(front["points"]) > 0) == (len(front["trials"]) > 0)
+    again = bqsearch(*call, "--out", out, "--resume")
     assert again.returncode == 0, again.stderr
     assert plans(out) == plans(by_two)
 
@@ -75,6 +124,21 @@ def test_a_cluster_of_this_machine_finds_the_same_and_json_stays_json(
     assert done.returncode == 0, done.stderr
     assert [point["plan"] for point in json.loads(done.stdout)["points"]] == plans(by_two)
     assert "os.fork()" not in done.stderr
+
+
+def test_a_worker_of_a_cluster_that_dies_is_replaced_and_json_stays_json(
+    command: list[str], by_two: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("ray")
+    out = tmp_path / "out"
+    program = [sys.executable, "-m", "bqsearch", *command, "--json", "--workers", "2", "--out", str(out), "--ray"]
+    run = subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    await_trials(run, out)
+    os.kill(next(child for child in children(run.pid) if b"_Scoring" in command_line(child)), signal.SIGKILL)
+    printed, errors = run.communicate(timeout=240)
+    assert run.returncode == 0, errors
+    assert [point["plan"] for point in json.loads(printed)["points"]] == plans(by_two)
+    assert "died" in errors  # Ray's word
 
 
 def test_a_sweep_compares_its_runs_and_goes_on_after_one_that_fails(

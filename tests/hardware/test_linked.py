@@ -2,7 +2,6 @@
 
 import re
 
-import numpy as np
 import pytest
 
 from bqsearch.bank.build import OptionBank
@@ -29,22 +28,6 @@ def test_code_is_the_sum_of_what_is_pulled_in_once_each_where_it_may_begin() -> 
     assert table.nbytes(["f"]) == 16  # 6, 2 behind it, 5 from 8 on, and 3 up to a multiple of 4
     assert table.nbytes(["g"]) == 16 + 4
     assert table.nbytes(["f", "g"]) == 16 + 4
-
-
-@pytest.mark.parametrize(
-    ("steps", "coding", "wanted"),
-    [
-        ([[3, -3], [7, 7]], "packed", "binary"),
-        ([[3, -3], [7, 6]], "packed", "multiply"),
-        ([[3, 3], [7, 7]], "packed", "multiply"),
-        ([[0, 0], [3, -3]], "packed", "shift"),
-        ([[0, 64], [-96, 1]], "huffman", "shift"),
-        ([[0, 5], [-96, 1]], "huffman", "multiply"),
-        ([[3, -3], [7, 7]], "raw", "multiply"),
-    ],
-)
-def test_arithmetic_by_the_weights(steps: list[list[int]], coding: str, wanted: str) -> None:
-    assert linked.arithmetic(np.array(steps), coding) == wanted
 
 
 @pytest.mark.parametrize("make", [small_int8_network, small_uint8_network])

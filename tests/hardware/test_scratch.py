@@ -23,12 +23,12 @@ def block(stride: int = 1, size: int = 3, padding: int = SAME) -> Graph:
         ("raw", 0, 0),
         ("packed", 16, 16),
         ("packed", 640, 128),
-        ("mask", 15, 15),
-        ("mask", 900, 255),
-        ("huffman", 30, 286),
-        ("huffman", 2000, 511),
+        ("mask", 15, 16),
+        ("mask", 900, 256),
+        ("huffman", 30, 288),
+        ("huffman", 2000, 512),
         ("sparse", 40, 552),
-        ("sparse", 2000, 767),
+        ("sparse", 2000, 768),
     ],
 )
 def test_tables_of_a_decoder(coding: str, table: int, expected: int) -> None:

@@ -127,7 +127,9 @@ def _trial(number: int, front: dict[str, Any], noise: random.Random) -> dict[str
     lost = 0.17 * max(0.0, boldness - 0.35) ** 2 + abs(noise.gauss(0, 0.012)) + 0.6 * (number % 17 == 3)
     accuracy = max(0.1, 0.986 - lost)
     ram = 13_372 + round(1_400 * boldness) + (4_096 if number % 6 == 0 else 0)
-    fits = ram <= front["limits"]["ram_bytes"]
+    given_up = number % 19 == 4 and number % 23 != 7
+    fits = ram <= front["limits"]["ram_bytes"] and not given_up
+    inputs = 0 if number % 23 == 7 else 44 if given_up else 350
     return {
         "number": number,
         "accuracy_search": None if number % 23 == 7 else round(accuracy, 4),
@@ -135,6 +137,8 @@ def _trial(number: int, front: dict[str, Any], noise: random.Random) -> dict[str
         "ram_bytes": ram,
         "latency_ms": round(412 + 170 * boldness, 2),
         "energy_mj": round(31.4 + 9 * boldness, 3),
+        "inputs_search": inputs,
+        "given_up": given_up,
         "feasible": fits,
         "pareto": False,
     }
@@ -164,7 +168,8 @@ def _skeleton() -> dict[str, Any]:
         "notes": ["the int8 baseline does not fit: ram is 1,116 B above the limit of 16,384 B (the board's)"],
         "objectives": [dict(zip(("name", "direction", "unit"), row, strict=True)) for row in objectives],
         "limits": {"flash_bytes": 12_582_912, "ram_bytes": 16_384, "max_drop": 1.0},
-        "settings": {"seed": 0, "sampler": "nsga2", "seconds": 12.3, "stopped": "trials"},
+        "settings": {"seed": 0, "sampler": "nsga2", "seconds": 12.3, "stopped": "trials"}
+        | {"inputs_run": 40_250, "inputs_spared": 29_750, "inputs_known": 10_500},
         "layers": _network(),
         "operators": [layer["name"] for layer in _network()],
         "recommended": None,

@@ -173,6 +173,10 @@ LINKED = """<!doctype html><meta name="color-scheme" content="light dark">
   report("memory", hover("#memory", (piece.x + piece.width / 2 - picture.x) / picture.width,
     (piece.y + piece.height / 2 - picture.y) / picture.height));
   report("best", hover("#course-best", 0.5, 0.5));
+  const d = page.querySelector("#plot .early").getAttribute("d").match(/[0-9.]+/g).map(Number);
+  const scale = page.querySelector("#plot svg").viewBox.baseVal;
+  report("early", hover("#plot", (d[0] + 2.4) / scale.width, (d[1] + 2.4) / scale.height));
+  report("legend", text("#legend"));
   report("volume", hover("#course-volume", 0.99, 0.5));
   const mini = page.querySelectorAll("#plots .plot svg")[1];
   const spot = mini.querySelector('circle[data-point="3"]').getBoundingClientRect();
@@ -223,6 +227,8 @@ def test_browser_links_all_pictures_in_light_and_dark_on_desks_and_phones(
     assert "Bytes4,016Place4,096 to 8,112Steps1 to 2" in found["memory"]
     assert re.match(r"Trial \d+Flash[\d,]+ BLowest so far[\d,]+ B", found["best"])
     assert re.match(r"Trial 19\d", found["volume"])
+    assert re.match(r"Trial \d+Accuracy, estimateabout [\d.]+ %Given upafter 44 of 350 inputsFlash", found["early"])
+    assert "trial given up early (estimate)" in found["legend"]
     assert found["title"] == "Point 3"
     assert found["tip"].startswith("Point 3Holdout")
     assert found["layers"].startswith(f"Point 3: 51 layers, {point['weight_bytes']:,} B for")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from bqsearch.report import words
 from bqsearch.report.html import embedded, report_html
 from bqsearch.search.check import Check
 from bqsearch.search.verify import Verified
@@ -79,7 +80,8 @@ def test_headline_and_notes_stand_in_the_page_itself(front: dict[str, Any]) -> N
     assert "It needs 137,485 B of flash and 13,970 B of RAM" in text
     assert front["reason"] in text
     assert text.count("does not fit") == 1
-    assert "the int8 baseline does not fit: ram is 1,116 B above the limit" in text
+    assert words.inputs_note(front) in text
+    assert "The int8 baseline does not fit: ram is 1,116 B above the limit" in text
 
 
 def test_reader_without_scripts_gets_every_point(front: dict[str, Any]) -> None:

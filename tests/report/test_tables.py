@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console, RenderableType
 
+from bqsearch.report import words
 from bqsearch.report.tables import ROWS, front_table, summary
 
 FrontMaker = Callable[..., dict[str, Any]]
@@ -115,6 +116,7 @@ def test_summary_tells_the_point_and_why(front: dict[str, Any]) -> None:
     text = " ".join(shown(summary(front), 80).split())
     assert text.startswith("★ Point 7 keeps 98.00 % accuracy on the holdout split")
     assert front["reason"] in text
+    assert words.inputs_note(front) in text
     assert "does not fit" not in text  # the notes say so, once
 
 

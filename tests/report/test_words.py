@@ -58,6 +58,25 @@ def test_headline_without_a_holdout_or_a_point(make_front: Callable[..., dict[st
     assert words.headline(make_front() | {"recommended": None}) == "No point is recommended."
 
 
+@pytest.mark.parametrize(
+    ("run", "known", "left", "text"),
+    [
+        (600, 0, 0, "took 600 inferences to score its candidates."),
+        (600, 150, 250, "spared 400 of 1,000 inferences (40 %), 150 by scores that were known, 250 by giving candi"),
+        (0, 1000, 0, "spared 1,000 of 1,000 inferences (100 %), all by scores that were known."),
+        (900, 0, 100, "spared 100 of 1,000 inferences (10 %), all by giving candidates up early."),
+    ],
+)
+def test_note_says_what_was_spared_and_how(front: dict[str, Any], run: int, known: int, left: int, text: str) -> None:
+    front["settings"] |= {"inputs_run": run, "inputs_spared": known + left, "inputs_known": known}
+    assert f"This session {text}" in words.inputs_note(front)
+
+
+def test_where_no_candidate_was_scored_no_note_says_so(front: dict[str, Any]) -> None:
+    front["settings"] |= {"inputs_run": 0, "inputs_spared": 0, "inputs_known": 0}
+    assert words.inputs_note(front) == ""
+
+
 def test_note_names_what_stopped(make_front: Callable[..., dict[str, Any]]) -> None:
     front = make_front(points=3, holdout=False)
     assert words.stop_note(front) == "The run was interrupted after 200 of 400 trials."

@@ -43,7 +43,7 @@ def test_racing_gives_up_only_what_loses_too_much(problem: Problem, plans: list[
         (record, spent), (full, all_of_it) = raced.record(plan, []), whole.record(plan, [])
         assert all_of_it.inputs == raced.rows
         assert spent.inputs == record.metrics[INPUTS]
-        assert spent.inputs + spent.spared == raced.rows
+        assert (spent.inputs + spent.left, spent.known) == (raced.rows, 0)
         if record.given_up:
             given_up += 1
             assert full.constraints["drop"] + 2.0 > raced._reach
@@ -90,8 +90,9 @@ def test_known_scores_give_the_same_record_without_a_run(
     second = Evaluator(problem=problem, scores=Scores(tmp_path))
     warm = [second.record(plan, []) for plan in plans]
     assert [replace(record, seconds=0) for record, _ in warm] == [replace(record, seconds=0) for record, _ in cold]
-    assert sum((spent for _, spent in warm), Spent()).inputs == 0
-    assert sum((spent for _, spent in cold), Spent()).inputs > 0
+    ran, known = (sum((spent for _, spent in found), Spent()) for found in (cold, warm))
+    assert (ran.inputs, ran.known, ran.left) == (known.known, known.inputs, known.left)
+    assert ran.inputs > 0 == known.inputs
 
 
 def test_what_was_given_up_is_run_on_where_more_is_allowed(

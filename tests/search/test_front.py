@@ -27,7 +27,7 @@ from bqsearch.search.folder import opened
 from bqsearch.search.front import Front
 from bqsearch.search.prepare import MICRO, Problem
 from bqsearch.search.quality import ACCURACY, CONFIDENCE, bonett_price_interval, student_interval, wilson_interval
-from bqsearch.search.record import ERROR, Record
+from bqsearch.search.record import ERROR, UNSEEN, Record
 from bqsearch.search.space import Space
 from bqsearch.types import Array
 from decoding import need_tflm
@@ -163,7 +163,7 @@ def test_the_smallest_flash_within_the_bound_is_recommended(problem: Problem, se
     records = candidates(problem, 6, 1, 0)
     index, reason = recommended(problem, searched, records)
     assert index == 1
-    assert "smallest flash (200 B of flash)" in reason
+    assert "smallest flash (200 B)" in reason
     assert f"at most 5 (bound {bound(1):.2f} points, from the search split, corrected for the choice among 3" in reason
 
 
@@ -207,6 +207,9 @@ def test_described_figures_are_those_of_the_files(
     assert json.loads((tmp_path / "run" / "front.json").read_text()) == described
     assert len(described["points"]) == len(made.points)
     assert [t["number"] for t in described["trials"] if t["pareto"]] == sorted(p.trial for p in made.points)
+    for shown, record in zip(described["trials"], searched.records, strict=True):
+        unseen = 0 if record.values is None else len(problem.data.search) - shown["inputs_search"]
+        assert (shown["given_up"], unseen) == (unseen > 0, record.constraints.get(UNSEEN, 0))
     for shown, point in zip(described["points"], made.points, strict=True):
         plan = json.loads((tmp_path / "run" / shown["files"]["plan"]).read_text())
         folder = (tmp_path / "run" / shown["files"]["plan"]).parent

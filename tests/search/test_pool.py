@@ -1,15 +1,19 @@
 """Every pool owes the same: a record for each plan, whatever becomes of its workers."""
 
+import multiprocessing
 import os
+import resource
 import sys
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
 
 import pytest
 
-from bqsearch.errors import PlanError, PoolError
+from bqsearch.errors import OutputError, PlanError, PoolError
 from bqsearch.plan import Plan
 from bqsearch.search import driver, pool
 from bqsearch.search.driver import Searched
@@ -120,6 +124,41 @@ def test_a_search_by_workers_goes_on_where_it_was_stopped(problem: Problem, crew
     for last in (12, 37, 45, None):
         part = searched(problem, tmp_path / "parts", crew, last)
     assert timeless(part) == timeless(whole)
+
+
+def test_workers_that_die_before_they_have_a_candidate_are_one_clear_error(problem: Problem, plans: list[Plan]) -> None:
+    with pool.opened(Evaluator(problem=problem), Crew(workers=WORKERS)) as made:
+        for worker in multiprocessing.active_children():
+            worker.kill()
+        with pytest.raises(PoolError, match=r"died before it had a candidate .*: is memory short"):
+            made.submit(plans[0], []).result(timeout=60)
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """Nothing longer than 1,000 bytes can be written."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_what_workers_read_has_no_name_and_a_full_disk_is_one_clear_error(
+    problem: Problem, plans: list[Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    evaluator, crew = Evaluator(problem=problem), Crew(workers=WORKERS)
+    with (
+        full_disk(),
+        pytest.raises(OutputError, match=f"cannot write to {tmp_path}: .*: make room, .* TMPDIR"),
+        pool.opened(evaluator, crew),
+    ):
+        raise AssertionError("there are no such workers")
+    with pool.opened(evaluator, crew) as made:
+        assert made.submit(plans[0], []).result()[0].plan == plans[0]
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_a_crew_may_bring_its_own_pool(problem: Problem, plans: list[Plan]) -> None:

@@ -74,6 +74,14 @@ def test_more_workers_than_cores_are_refused(problem: Problem, cluster: Any) -> 
         assert pool.workers == 3
 
 
+def test_a_closed_pool_asks_nothing_more_of_its_workers(problem: Problem, cluster: Any) -> None:
+    with opened(Evaluator(problem=problem), Crew(workers=1, ray=cluster.address)) as pool:
+        answers = [pool.submit(problem.bank.baseline, []) for _ in range(200)]
+        answers[0].result()
+    assert answers[-1].cancelled()
+    assert pool.submit(problem.bank.baseline, []).cancelled()
+
+
 def test_a_cluster_that_is_not_there_is_one_clear_error(problem: Problem) -> None:
     with (
         pytest.raises(PoolError, match=r"cannot join the Ray cluster 127.0.0.1:1 .*ray start --head"),

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bqsearch.errors import OutputError
+from bqsearch.search import race
 from bqsearch.search.prepare import Problem
 from bqsearch.search.scores import FILE, Rows, Scores, digest_of, key_of
 from bqsearch.search.space import Space
@@ -100,14 +101,15 @@ def problem(tmp_path_factory: pytest.TempPathFactory) -> Problem:
 
 
 def test_keys_are_of_all_that_a_score_depends_on(problem: Problem) -> None:
-    scorer, graph = problem.scorer, problem.graph.fingerprint
-    assert digest_of(replace(scorer, inputs=scorer.inputs.copy()), graph) == digest_of(scorer, graph)
-    digests = {digest_of(scorer, graph), digest_of(scorer, "another")}
+    scorer, graph, order = problem.scorer, problem.graph.fingerprint, race.order(len(problem.scorer.inputs))
+    assert digest_of(replace(scorer, inputs=scorer.inputs.copy()), graph, order) == digest_of(scorer, graph, order)
+    digests = {digest_of(*told) for told in ((scorer, graph, order), (scorer, "another", order))}
+    digests.add(digest_of(scorer, graph, np.roll(order, 1)))
     for change in ("inputs", "labels"):
         values = np.array(getattr(scorer, change))
         values.flat[3] ^= 1
-        digests.add(digest_of(replace(scorer, **{change: values}), graph))
-    assert len(digests) == 4
+        digests.add(digest_of(replace(scorer, **{change: values}), graph, order))
+    assert len(digests) == 5
     space = Space.of(problem.bank, problem.cost, problem.max_ram)
     constants = dict(problem.compress(space.plan(space.sweep(9)[4])).constants)
     keys = {key_of(b"digest", constants), key_of(b"other", constants), key_of(b"digest", {})}

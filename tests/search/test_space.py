@@ -283,3 +283,15 @@ def test_a_sweep_begins_at_what_the_flash_holds(problem: Problem, space: Space, 
 
 def rungs_of_baseline(space: Space) -> np.ndarray:
     return np.array([[(c.scheme, c.coding) for c in ladder.choices].index(("keep", "raw")) for ladder in space.ladders])
+
+
+def test_less_ram_is_tried_where_ram_counts(problem: Problem) -> None:
+    """As an objective, or because what there is may not be enough."""
+    largest = max(int(ladder.ram.max()) for ladder in Space.of(problem.bank, problem.cost, problem.max_ram).ladders)
+    for objectives, room, tried in (
+        (("accuracy", "flash", "ram"), 10 * largest, True),
+        (("accuracy", "flash"), 10 * largest, False),
+        (("accuracy", "flash"), largest, True),
+    ):
+        space = Space.of(problem.bank, problem.cost, room, objectives)
+        assert bool(space.tighter(8)) is tried

@@ -201,11 +201,11 @@ def test_the_sweep_ends_where_networks_break_down(problem: Problem, space: Space
         rungs = np.array([ladder.choices.index(plan.choices[ladder.layer]) for ladder in space.ladders])
         asked.append(float(space.distortions(rungs).sum()))
         record = answer(problem, plan)
-        if record.values is not None and len(asked) >= 6 and not np.isfinite(broken):
+        if record.values is not None and len(asked) >= 3 and not np.isfinite(broken):
             record, broken = replace(record, constraints={**record.constraints, "drop": 90.0}), asked[-1]
         made.tell(record)
     assert np.isfinite(broken)
     swept = [float(space.distortions(np.array(list(point.values()))).sum()) for point in space.sweep(SWEEP)]
     left = [distortion for distortion in swept if distortion >= broken]
-    assert len(left) > 10
+    assert len(left) > 2
     assert sum(distortion in left for distortion in asked) <= 2 + made.lag  # asked for before it was told of

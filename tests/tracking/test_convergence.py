@@ -62,3 +62,15 @@ def test_trials_a_second_are_of_the_last_ones_of_a_session() -> None:
     made.begin(9000.0)
     assert made.add(None, 9001.0)["trials_per_second"] == 1.0
     assert "trials_per_second" not in Convergence([FLASH]).add(None, 5.0)
+
+
+@pytest.mark.parametrize("jump", [-3600.0, -1.0, 3600.0])
+@pytest.mark.parametrize("at", [0, 1, WINDOW // 2, WINDOW])
+def test_a_clock_that_is_set_while_the_search_goes_on_gives_no_strange_rates(jump: float, at: int) -> None:
+    made = Convergence([FLASH])
+    made.begin(100.0)
+    moments = [100.0 + 0.5 * (n + 1) + jump * (n >= at) for n in range(3 * WINDOW)]
+    rates = [made.add(None, moment).get("trials_per_second") for moment in moments]
+    assert [rate is None for rate in rates] == [n == at == 0 and jump < 0 for n in range(len(rates))]
+    assert all(0 < rate <= 4.0 for rate in rates if rate is not None)
+    assert rates[-1] == pytest.approx(2.0)

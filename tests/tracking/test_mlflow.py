@@ -5,14 +5,18 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
 from mlflow import MlflowClient
 
 from bqsearch.errors import BqsearchError, OutputError
+from bqsearch.search.record import UNSEEN
 from bqsearch.tracking import follower, mlflow, spool
 from bqsearch.tracking.process import TrackerProcess
+from bqsearch.tracking.spool import Spool
 from bqsearch.tracking.state import StateFile, read
 from tracked import LAYERS, record, replay, runs, spooled
 
@@ -61,6 +65,15 @@ def test_the_front_is_tagged(home: Path, uri: str, client: MlflowClient) -> None
     assert children[1].data.metrics["accuracy_holdout"] == 0.88
     assert [children[n].data.tags["feasible"] for n in range(3)] == ["true", "true", "false"]
     assert [children[n].data.tags["run_on_data"] for n in range(3)] == ["true", "true", "false"]
+    assert [children[n].data.tags["given_up"] for n in range(3)] == ["false"] * 3
+
+
+def test_a_trial_that_was_given_up_is_tagged(home: Path, uri: str, client: MlflowClient) -> None:
+    folder = spooled(home / "early", "early", trials=0, end=None)
+    Spool(folder).trial(0, replace(record(0), constraints={"drop": 4.0, UNSEEN: 306.0}))
+    replay(folder, uri)
+    _, children = runs(client, "early")
+    assert children[0].data.tags["given_up"] == "true"
 
 
 def test_files_are_kept(home: Path, uri: str, client: MlflowClient) -> None:
@@ -223,8 +236,15 @@ def test_convergence_is_told_over_trials_and_once(home: Path, uri: str, client: 
 def test_nothing_is_sent_twice_at_the_end(home: Path, uri: str, client: MlflowClient) -> None:
     folder = spooled(home / "sent", "sent")
     replay(folder, uri)
-    (folder / "front.json").unlink()
-    replay(folder, uri)  # would fail if it looked for the file
+    (parent,), _ = runs(client, "sent")
+    sent = Path(unquote(urlsplit(parent.info.artifact_uri).path)) / "front.json"
+    assert sent.read_text() == "{}"
+    sent.write_text("still the first one")
+    replay(folder, uri)
+    assert sent.read_text() == "still the first one"
+    assert len(client.get_metric_history(parent.info.run_id, "recommended_flash_bytes")) == 1
+    replay(spooled(folder, "sent", trials=4), uri)  # ends otherwise
+    assert sent.read_text() == "{}"
 
 
 def test_files_outside_of_the_run_are_not_sent(home: Path, uri: str) -> None:

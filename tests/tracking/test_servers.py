@@ -1,11 +1,14 @@
 """Servers that are down, come back or never answer: a run waits seconds at most, and nothing is lost."""
 
 import fcntl
+import os
+import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ from mlflow import MlflowClient
 
 from bqsearch.errors import BqsearchError, OutputError
 from bqsearch.tracking import process, state
+from bqsearch.tracking.mlflow import local_uri
 from bqsearch.tracking.process import AT_THE_END, TrackerProcess
 from bqsearch.tracking.spool import Spool
 from bqsearch.tracking.state import State, StateFile
@@ -95,6 +99,24 @@ def test_a_server_that_never_answers(tmp_path: Path, deaf: str) -> None:
     with pytest.raises(BqsearchError, match="no answer from"):
         tracker.finish(quiet)
     assert time.monotonic() - begun < AT_THE_END.waiting + 2
+
+
+def test_a_tracker_that_others_leave_no_time_is_begun_anew_as_one_that_takes_it(tmp_path: Path) -> None:
+    folder = spooled(tmp_path / "run", "starved", trials=3, layers=3)
+    tracker = TrackerProcess(folder, local_uri(folder), replace(AT_THE_END, starting=0.5))
+    starved = tracker._process.pid
+    assert os.getpriority(os.PRIO_PROCESS, starved) > os.getpriority(os.PRIO_PROCESS, 0)
+    os.kill(starved, signal.SIGSTOP)
+
+    def on_stage(stage: str) -> None:
+        if tracker._process.pid != starved:
+            assert os.getpriority(os.PRIO_PROCESS, tracker._process.pid) == os.getpriority(os.PRIO_PROCESS, 0)
+            tracker.patience = AT_THE_END
+
+    tracker.finish(on_stage)
+    assert tracker._process.pid != starved
+    (parent,), children = runs(MlflowClient(tracking_uri=local_uri(folder)), "starved")
+    assert (parent.info.status, sorted(children)) == ("FINISHED", [0, 1, 2])
 
 
 def test_patience_lasts_as_long_as_there_is_progress() -> None:

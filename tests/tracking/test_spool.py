@@ -131,6 +131,7 @@ def test_a_folder_that_is_gone(tmp_path: Path) -> None:
         {"metrics": {"flash_bytes": "many"}},
         {"values": ["x"]},
         {"feasible": None},
+        {"given_up": 0},
         {"time": "now"},
     ],
 )
@@ -139,6 +140,31 @@ def test_what_is_no_event_is_refused(tmp_path: Path, change: dict[str, Any]) -> 
     with (tmp_path / spool.FILE).open("a") as file:
         file.write(json.dumps({**events(tmp_path)[-1], **change}) + "\n")
     with pytest.raises(OutputError, match=r"events\.jsonl is corrupt"):
+        spool.read(tmp_path / spool.FILE)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"run": "x' or 'a' = 'a"}, "run of start is .*, not 32 hexadecimal digits"),
+        ({"run": "0" * 31}, ".*, not 32 hexadecimal digits"),
+        ({"study": "a' or name != 'a"}, "study of start is .*, which is no study's name"),
+    ],
+)
+def test_names_that_mlflow_would_read_as_more_are_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    begun(tmp_path)
+    with (tmp_path / spool.FILE).open("a") as file:
+        file.write(json.dumps({**events(tmp_path)[-1], **change}) + "\n")
+    with pytest.raises(OutputError, match=rf"events\.jsonl is corrupt \(ValueError: {message}\): remove it"):
+        Spool(tmp_path)
+
+
+@pytest.mark.parametrize("moment", [float("nan"), float("inf"), -1, 10**400])
+def test_moments_that_there_are_not_are_refused(tmp_path: Path, moment: float) -> None:
+    begun(tmp_path, 1)
+    with (tmp_path / spool.FILE).open("a") as file:
+        file.write(json.dumps({**events(tmp_path)[-1], "time": moment}) + "\n")
+    with pytest.raises(OutputError, match=r"events\.jsonl is corrupt \(ValueError: time of trial is"):
         spool.read(tmp_path / spool.FILE)
 
 

@@ -10,8 +10,6 @@ function drawCourse() {
   if (course) drawVolume(byId("course-volume"), course.volume, cost.name);
 }
 
-const costWord = (key, value) => (COSTS[key].bytes ? size(value) : `${figure(value)} ${key.split("_").at(-1).replace("mj", "mJ")}`);
-
 function courseArea(box) {
   const width = Math.max(260, box.clientWidth || 500);
   const area = { left: 58, right: width - 8, top: 22, bottom: 216, width, height: 260 };
@@ -59,10 +57,8 @@ function costOr(best, trial, key) {
 }
 
 function courseDots(view, key) {
-  const spots = (feasible) => front.trials
-    .filter((trial) => Boolean(trial.feasible) === feasible && trial[key] >= view.y.low && trial[key] <= view.y.high)
-    .map((trial) => [view.x.at(trial.number), view.y.at(trial[key])]);
-  return s("g", { "aria-hidden": "true" }, dotsPath(spots(false), 2, "trial unfit"), dotsPath(spots(true), 2, "trial"));
+  const seen = front.trials.filter((trial) => trial[key] >= view.y.low && trial[key] <= view.y.high);
+  return trialMarks(seen, (trial) => [view.x.at(trial.number), view.y.at(trial[key])], 2);
 }
 
 /** The points of the front at the trials that found them; the picked one has a ring. */
@@ -85,7 +81,7 @@ function drawVolume(box, volume, cost) {
   const view = { ...area, y: linearScale(0, 104, area.bottom, area.top, 5) };
   const shares = volume.map(([trial, share]) => [trial, 100 * share]);
   courseSvg(box, view, [
-    gridOf(view, String, String, "Trial", `Hypervolume of ${quality} and ${cost}, % of the last`), coursePath(shares, view)],
+    gridOf(view, String, String, "Trial", `Hypervolume of ${quality} and ${cost}, % of its final value`), coursePath(shares, view)],
   (trial) => [["Hypervolume", `${number(soFar(shares, trial.number) ?? 0, 1)} %`]]);
 }
 
@@ -102,10 +98,7 @@ function courseSvg(box, view, children, rowsOf) {
   onPointer(svg, tip, view.width, ([left, top]) => {
     const trial = trialAt(left);
     if (!trial) return;
-    const read = known(trial[SEARCH]) ? `${percent(trial[SEARCH])} %` : "not run";
-    const kept = trial.feasible ? "kept" : "not kept";
-    const rows = [...rowsOf(trial), [`${Quality}, search`, read], ["All limits", kept]];
-    showTip(tip, `Trial ${trial.number}`, rows, [left, top], view);
+    showTip(tip, `Trial ${trial.number}`, [...rowsOf(trial), ...trialRows(trial)], [left, top], view);
   });
   svg.addEventListener("click", (event) => {
     const mark = event.target.closest("[data-trial]");

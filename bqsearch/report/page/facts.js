@@ -58,9 +58,10 @@ function boardFacts() {
 
 // Each figure: what it is from, and the checks of `bqsearch verify` that hold it against the real thing.
 function sources() {
+  const early = front.trials.some((trial) => trial.given_up) ? "; on fewer for those given up early" : "";
   const reading = held ? "read once, for the points of the front" : "not read for every point";
   return [
-    [`${Quality}, search`, `By ${front.engines.search}, ${plural(data.search, "input")}, for each trial that fits.`, []],
+    [`${Quality}, search`, `By ${front.engines.search}, ${plural(data.search, "input")}, for each trial that fits${early}.`, []],
     [`${Quality}, holdout`, `By ${front.engines.holdout}, ${plural(data.holdout, "input")}, ${reading}.`, ["outputs"]],
     ["Drop, intervals", `${front.quality.intervals} A drop is in percentage points.`, null],
     ["Flash, RAM", front.footprint, ["linker", "size", "flash", "static", "stack", "arena", "ram"]],
@@ -75,8 +76,9 @@ function sources() {
 }
 
 function provenance() {
+  const coded = (text) => text.split("`").map((part, index) => (index % 2 ? h("code", {}, part) : part));
   const row = ([name, how, checks]) => h("tr", {}, h("th", { scope: "row", class: "words" }, name),
-    h("td", { class: "words" }, how), h("td", { class: "words" }, checkWords(checks)));
+    h("td", { class: "words" }, coded(how)), h("td", { class: "words" }, checkWords(checks)));
   const head = ["Figure", "How it was made", "Check"].map((text) => h("th", { scope: "col", class: "words" }, text));
   const table = h("table", { class: "sources" }, h("thead", {}, h("tr", {}, head)), h("tbody", {}, sources().map(row)));
   return h("div", { class: "long" }, h("h3", {}, "How each number was made"),

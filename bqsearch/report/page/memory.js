@@ -54,12 +54,12 @@ function drawMemory(box, plan, row) {
   const most = plan.bytes || 1;
   const y = linearScale(0, 1.06 * most, area.bottom, area.top, 5);
   const x = linearScale(0, Math.max(1, plan.steps.length), area.left, area.right, Math.max(3, Math.min(14, width / 80)));
-  const whole = { ...x, ticks: x.ticks.filter(Number.isInteger) };
+  const whole = { ...x, ticks: x.ticks.filter((tick) => Number.isInteger(tick) && tick < plan.steps.length).map((tick) => tick + 0.5) };
   const view = { ...area, x: whole, y };
   const peak = { x: x.at(plan.peak), width: x.at(1) - x.at(0), y: area.top, height: area.bottom - area.top };
   const label = `Memory plan of ${nameOf(row)}: ${plan.steps.length} steps, at most ${size(most)}; the table holds the peak`;
   const svg = s("svg", { role: "img", "aria-label": label, viewBox: `0 0 ${width} ${height}`, height, class: "memory" },
-    gridOf(view, String, shortSize, "Step", "Arena, bytes from its start"),
+    gridOf(view, (tick) => String(tick - 0.5), shortSize, "Step", "Arena, bytes from its start"),
     s("rect", { class: "peak-step", ...peak }),
     plan.pieces.map((piece) => pieceMark(piece, view, stands(piece, plan.peak))),
     across(view, plan.bytes, "reference"), peakName(plan, view));

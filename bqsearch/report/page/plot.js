@@ -29,7 +29,7 @@ function drawPanel(box, key, small) {
   const area = small
     ? { left: 32, right: width - 4, top: 6, bottom: height - 22 }
     : { left: 46, right: width - 6, top: 16, bottom: height - 46 };
-  const x = costScale(key, area.left, area.right - 8, small ? 46 : 95);
+  const x = costScale(key, area.left, area.right - 8, small ? (COSTS[key].bytes ? 46 : 28) : 95);
   const y = qualityScale(area.bottom, area.top + 10, small ? 4 : 6);
   const view = { ...area, width, height, x, y, key, small, marks: new Map(), clip: `clip-${views.length}` };
   view.seen = points.filter((point) => inView(point, view));
@@ -96,19 +96,16 @@ function floorMarks(view, floor) {
   return small ? [across(view, floor, "limit")] : [across(view, floor, "limit"), name];
 }
 
-function trialDots(view) {
-  const { key, x, y, small } = view;
-  const seen = front.trials.filter((trial) => {
+function trialsIn({ key, x, y }) {
+  return front.trials.filter((trial) => {
     const [cost, height] = [trial[key], trial[SEARCH]];
     const within = cost >= x.low && cost <= x.high && 100 * height >= y.low && 100 * height <= y.high;
     return known(cost) && known(height) && within;
   });
-  const spots = (feasible) => seen.filter((trial) => Boolean(trial.feasible) === feasible)
-    .map((trial) => [x.at(trial[key]), y.at(100 * trial[SEARCH])]);
-  const r = small ? 1.6 : 2.4;
-  return s("g", { "aria-hidden": "true" },
-    dotsPath(spots(false), r, "trial unfit"), dotsPath(spots(true), r, "trial"));
 }
+
+const trialSpot = (view, trial) => [view.x.at(trial[view.key]), view.y.at(100 * trial[SEARCH])];
+const trialDots = (view) => trialMarks(trialsIn(view), (trial) => trialSpot(view, trial), view.small ? 1.6 : 2.4);
 
 function whiskers(view) {
   if (state.y !== HOLDOUT) return s("g");
@@ -200,11 +197,13 @@ function markPicked() {
 function plotNote() {
   const below = points.filter((point) => known(point[state.y]) && 100 * point[state.y] < views[0].y.low).length;
   const unread = front.trials.filter((trial) => !known(trial[SEARCH])).length;
+  const early = front.trials.filter((trial) => trial.given_up).length;
   const costless = !front.trials.some((trial) => known(trial[state.x]));
   const notes = [
     state.y === HOLDOUT && "Trials were read on the search split only.",
     costless && "Trials do not record this cost.",
-    unread > 0 && `${plural(unread, "trial")} were not run.`,
+    unread > 0 && `${plural(unread, "trial")} not run.`,
+    early > 0 && `${plural(early, "trial")} given up before the whole split was seen: crosses are estimates.`,
   ];
   const shown = front.trials.length ? notes : [];
   if (below) shown.push(`${plural(below, "point")} below this window.`);
@@ -229,10 +228,16 @@ function showPoint(view, tip, row) {
   showTip(tip, name, rows, spot(view, row), view);
 }
 
-function nearest(view, [x, y], rows) {
-  const far = (row) => Math.hypot(spot(view, row)[0] - x, spot(view, row)[1] - y);
+function showTrial(view, tip, trial) {
+  const costs = SMALL.filter((key) => known(trial[key])).map((key) => [COSTS[key].title.split(",")[0], costWord(key, trial[key])]);
+  showTip(tip, `Trial ${trial.number}`, [...trialRows(trial), ...costs], trialSpot(view, trial), view);
+}
+
+/** The row that lies nearest to a place, at most so many pixels away. */
+function nearest(view, [x, y], rows, place = spot, most = 36) {
+  const far = (row) => Math.hypot(place(view, row)[0] - x, place(view, row)[1] - y);
   const best = rows.reduce((near, row) => (near && far(near) <= far(row) ? near : row), null);
-  return best && far(best) < 36 ? best : null;
+  return best && far(best) < most ? best : null;
 }
 
 function listen(view, svg, tip) {
@@ -241,9 +246,12 @@ function listen(view, svg, tip) {
     const point = nearest(view, placeIn(event, svg, view.width), view.seen);
     if (point) pick(point);
   });
+  const trials = view.small ? [] : trialsIn(view);
   onPointer(svg, tip, view.width, (place) => {
-    const row = nearest(view, place, rows);
+    const [close, trial] = [nearest(view, place, rows, spot, 10), nearest(view, place, trials, trialSpot, 8)];
+    const row = close ?? (trial ? null : nearest(view, place, rows));
     if (row) showPoint(view, tip, row);
+    else if (trial) showTrial(view, tip, trial);
     else tip.hidden = true;
   });
   if (view.small) return;

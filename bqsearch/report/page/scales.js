@@ -63,6 +63,7 @@ function qualityScale(from, to, count) {
 }
 
 const figureTick = (value) => String(Number(value.toPrecision(3)));
+const costWord = (key, value) => (COSTS[key].bytes ? size(value) : `${figure(value)} ${key.split("_").at(-1).replace("mj", "mJ")}`);
 const costTick = (key) => (COSTS[key].bytes ? shortSize : figureTick);
 
 /** Lines and labels of both axes of a view: its pixels `left, right, top, bottom`, and its scales `x` and `y`. */
@@ -91,6 +92,30 @@ const across = (view, value, kind) =>
 function dotsPath(spots, r, kind) {
   const dot = ([x, y]) => `M${(x - r).toFixed(1)} ${y.toFixed(1)}a${r} ${r} 0 1 0 ${2 * r} 0a${r} ${r} 0 1 0 ${-2 * r} 0`;
   return spots.length ? s("path", { class: kind, d: spots.map(dot).join("") }) : null;
+}
+
+function crossesPath(spots, r, kind) {
+  const cross = ([x, y]) => `M${(x - r).toFixed(1)} ${(y - r).toFixed(1)}l${2 * r} ${2 * r}m0 ${-2 * r}l${-2 * r} ${2 * r}`;
+  return spots.length ? s("path", { class: kind, d: spots.map(cross).join("") }) : null;
+}
+
+// How trials ended. The quality of one that was given up early is an estimate, and so it has a mark of its own.
+const ENDS = [
+  { kind: "trial early", name: "trial given up early (estimate)", path: crossesPath, has: (trial) => trial.given_up },
+  { kind: "trial unfit", name: "trial that breaks a limit", path: dotsPath,
+    has: (trial) => !trial.feasible && !trial.given_up },
+  { kind: "trial", name: "trial", path: dotsPath, has: (trial) => trial.feasible },
+];
+
+const trialMarks = (trials, place, r) => s("g", { "aria-hidden": "true" },
+  ENDS.map(({ kind, path, has }) => path(trials.filter(has).map(place), r, kind)));
+
+function trialRows(trial) {
+  if (!known(trial[SEARCH])) return [[`${Quality}, search`, "not run"], ["All limits", "not kept"]];
+  const read = `${percent(trial[SEARCH])} %`;
+  if (!trial.given_up) return [[`${Quality}, search`, read], ["All limits", trial.feasible ? "kept" : "not kept"]];
+  const after = `after ${number(trial.inputs_search)} of ${plural(data.search, "input")}`;
+  return [[`${Quality}, estimate`, `about ${read}`], ["Given up", after]];
 }
 
 const newTip = () => h("div", { class: "tip", hidden: true, "aria-hidden": "true" });

@@ -30,8 +30,8 @@ function legend() {
     points.length && [icon(s("path", { class: "step", d: "M0 7H18" }), dot("point", 4.5)), "front"],
     chosen && [icon(dot("point star", 5.5)), "recommended"],
     [icon(diamond), unfit ? "baseline, does not fit" : "baseline"],
-    front.trials.some((trial) => trial.feasible) && [icon(dot("trial", 3)), "trial"],
-    front.trials.some((trial) => !trial.feasible) && [icon(dot("trial unfit", 3)), "trial that breaks a limit"],
+    ...[...ENDS].reverse().filter(({ has }) => front.trials.some(has))
+      .map(({ kind, name, path }) => [icon(path([[9, 7]], 3, kind)), name]),
     [icon(s("path", { class: "limit", d: "M0 7H18" })), "limit"],
   ];
   byId("legend").replaceChildren(...items.filter(Boolean).map(([shape, text]) => h("li", {}, shape, text)));

@@ -1,6 +1,8 @@
 """What all figures share. Drawn through objects alone: pyplot keeps global state."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -11,8 +13,9 @@ from bqsearch.report.facts import Front
 
 # Okabe and Ito's palette keeps its contrasts for every kind of color vision.
 BLUE, ORANGE, GREEN, PURPLE, VERMILION = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00"
-GRAY, INK, TRACK = "#9AA3AE", "#1B2430", "#D9DEE4"
+GRAY, INK, TRACK = "#9AA3AE", "#1B2430", "#CCD3DA"
 DPI = 160
+LEFT = 0.065  # where figures begin, as a share of their width
 
 
 def titled(front: Front, width: float, height: float) -> Figure:
@@ -20,10 +23,10 @@ def titled(front: Front, width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
     FigureCanvasAgg(figure)
     top = 1 - 0.28 / height
-    figure.text(0.055, top, plain(front["study"]), fontsize=15, fontweight="bold", color=INK, va="center")
+    figure.text(LEFT, top, plain(front["study"]), fontsize=15, fontweight="bold", color=INK, va="center")
     done = front["settings"].get("trials_done", len(front["trials"]))
     parts = (facts.title(front), f"data {front['data']['name']}", f"{done} trials")
-    spot = (0.055, top - 0.28 / height)
+    spot = (LEFT, top - 0.28 / height)
     figure.text(*spot, plain("  ·  ".join(parts)), fontsize=10, color="#55606E", va="center")
     return figure
 
@@ -50,6 +53,19 @@ def plain_frame(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color("#A8B0BA")
     axes.tick_params(colors="#3B4552", labelsize=9, length=3)
+
+
+def trial_marks(axes: Axes, end: str, spots: Sequence[tuple[float, float]], **style: Any) -> None:
+    """Trials of one of the ends that `facts.trials_by_end` names: dots, rings, and crosses for those given up."""
+    if not spots:
+        return
+    marks: dict[str, dict[str, Any]] = {
+        "kept": {"color": GRAY, "edgecolors": GRAY},
+        "broken": {"color": "none", "edgecolors": GRAY},
+        "given up": {"color": GRAY, "marker": "x"},
+    }
+    across, up = zip(*spots, strict=True)
+    axes.scatter(across, up, linewidths=0.7, **marks[end], **style)
 
 
 def empty(axes: Axes, text: str) -> None:

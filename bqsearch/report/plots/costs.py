@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from bqsearch.report.facts import Front
-from bqsearch.report.plots.canvas import save, titled
+from bqsearch.report.plots.canvas import LEFT, save, titled
 from bqsearch.report.plots.pareto import COSTS, front_panel
 
 
@@ -11,7 +11,7 @@ def costs_png(front: Front, path: str | Path) -> None:
     """Draws a panel for each cost, with the same points in all of them."""
     figure = titled(front, 12, 9.6)
     panels = figure.subplots(2, 2).flat
-    figure.subplots_adjust(left=0.065, right=0.985, top=0.88, bottom=0.115, wspace=0.16, hspace=0.36)
+    figure.subplots_adjust(left=LEFT, right=0.985, top=0.88, bottom=0.115, wspace=0.16, hspace=0.36)
     for axes, cost in zip(panels, COSTS, strict=True):
         front_panel(axes, front, cost)
     handles, labels = figure.axes[0].get_legend_handles_labels()

@@ -8,7 +8,19 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from bqsearch.report import facts, words
 from bqsearch.report.facts import Front, Point
-from bqsearch.report.plots.canvas import BLUE, INK, TRACK, VERMILION, empty, plain, plain_frame, save, short, titled
+from bqsearch.report.plots.canvas import (
+    BLUE,
+    INK,
+    LEFT,
+    TRACK,
+    VERMILION,
+    empty,
+    plain,
+    plain_frame,
+    save,
+    short,
+    titled,
+)
 
 LAYERS = 18  # more bars than this cannot be read in one panel
 
@@ -17,7 +29,7 @@ def layers_png(front: Front, path: str | Path) -> None:
     """Draws the bits that each weight takes, every layer as wide as its bytes in 8 bits; and the bytes of each."""
     figure = titled(front, 12, 5.6)
     left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
-    figure.subplots_adjust(left=0.065, right=0.985, top=0.79, bottom=0.12, wspace=0.4)
+    figure.subplots_adjust(left=LEFT, right=0.985, top=0.79, bottom=0.12, wspace=0.4)
     shown = facts.shown_point(front)
     if shown is None:
         empty(left, "No point on the front")
@@ -44,16 +56,17 @@ def _bits_panel(axes: Axes, front: Front, shown: Point) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: words.short_size(value)))
     axes.set_title("Bits per weight, layers in order", loc="left", fontsize=11, color=INK, pad=10)
-    axes.set_xlabel("Weights, bytes in 8 bits", color=INK)
+    axes.set_xlabel("Weights so far, bytes at 8 bits", color=INK)
     axes.set_ylabel("Bits per weight", color=INK)
     plain_frame(axes)
+    _legend(axes)
 
 
 def layer_panel(axes: Axes, front: Front, shown: Point) -> None:
     """Pairs of bars: what each large layer weighs in the baseline, and what it weighs in the shown point."""
     rows = _layer_rows(front, shown)
     spots = range(len(rows))
-    axes.barh([spot - 0.19 for spot in spots], [row[1] for row in rows], 0.36, color="#C3CAD3", label="baseline")
+    axes.barh([spot - 0.19 for spot in spots], [row[1] for row in rows], 0.36, color=TRACK, label="baseline")
     axes.barh([spot + 0.19 for spot in spots], [row[2] for row in rows], 0.36, color=BLUE, label=f"point {shown['id']}")
     axes.set_yticks(list(spots), [plain(short(row[0])) for row in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
@@ -63,7 +76,12 @@ def layer_panel(axes: Axes, front: Front, shown: Point) -> None:
     plain_frame(axes)
     axes.grid(False, axis="y")
     axes.tick_params(axis="y", labelsize=8 if len(rows) < 14 else 7, length=0)
-    axes.legend(loc="lower right", bbox_to_anchor=(1.01, 0.99), ncols=2, fontsize=9, frameon=False)
+    _legend(axes)
+
+
+def _legend(axes: Axes) -> None:
+    """On the title's line."""
+    axes.legend(loc="lower right", bbox_to_anchor=(1.01, 1.0), ncols=2, fontsize=9, frameon=False)
 
 
 def _layer_rows(front: Front, shown: Point) -> list[tuple[str, float, float]]:

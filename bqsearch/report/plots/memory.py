@@ -6,11 +6,11 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter
 
 from bqsearch.report import facts, words
 from bqsearch.report.facts import Front, Point
-from bqsearch.report.plots.canvas import BLUE, GREEN, INK, ORANGE, PURPLE, plain, plain_frame, save, short, titled
+from bqsearch.report.plots.canvas import BLUE, GREEN, INK, LEFT, ORANGE, PURPLE, plain, plain_frame, save, short, titled
 
 LOOKS = {"output": ("output of an operator", BLUE), "input": ("network's input", ORANGE)}
 LOOKS |= {"weights": ("decoded weights", GREEN), "scratch": ("scratch of a step", PURPLE)}
@@ -24,7 +24,7 @@ def memory_png(front: Front, path: str | Path) -> None:
     shown = facts.shown_point(front) or front["baseline"]
     figure = titled(front, 12, 5.6)
     axes = figure.subplots()
-    figure.subplots_adjust(left=0.065, right=0.985, top=0.76, bottom=0.185)
+    figure.subplots_adjust(left=LEFT, right=0.985, top=0.76, bottom=0.185)
     _plan(axes, shown)
     whose = f"point {shown['id']}" if "id" in shown else "the baseline"
     axes.set_title(f"Memory plan of {whose}: {_peak_words(front, shown)}", loc="left", fontsize=11, color=INK, pad=24)
@@ -48,10 +48,13 @@ def _plan(axes: Axes, shown: Point) -> None:
     axes.set_xlim(0, max(1, len(memory["steps"])))
     axes.set_ylim(0, 1.06 * max(1, memory["bytes"]))
     axes.set_xlabel("Step", color=INK)
-    axes.set_ylabel("Arena", color=INK)
-    axes.xaxis.set_major_locator(MaxNLocator(12, integer=True))
+    axes.set_ylabel("Arena, bytes from its start", color=INK)
+    every = -(-len(memory["steps"]) // 17)
+    axes.set_xticks([step + 0.5 for step in range(0, len(memory["steps"]), every)])
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value - 0.5:.0f}"))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: words.short_size(value)))
     plain_frame(axes)
+    axes.grid(False, axis="x")
 
 
 def _mark(piece: _Piece, peak: int, color: str, label: str) -> Rectangle:
@@ -76,7 +79,7 @@ def _standing_words(front: Front, shown: Point) -> str:
     standing.sort(key=lambda piece: -int(piece[3]))
     told = [f"{_name(front, piece)} {words.size(piece[3])}" for piece in standing[:NAMED]]
     rest = [f"{len(standing) - NAMED} smaller"] if len(standing) > NAMED else []
-    return plain(f"Then there stand {', '.join([*told, *rest])}")
+    return plain(f"Standing there: {', '.join([*told, *rest])}")
 
 
 def _name(front: Front, piece: _Piece) -> str:

@@ -11,8 +11,21 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from bqsearch.report import facts, words
 from bqsearch.report.facts import Front, Point
-from bqsearch.report.plots.canvas import BLUE, DPI, GRAY, INK, ORANGE, VERMILION, empty, plain_frame, save, titled
+from bqsearch.report.plots.canvas import (
+    BLUE,
+    DPI,
+    INK,
+    LEFT,
+    ORANGE,
+    VERMILION,
+    empty,
+    plain_frame,
+    save,
+    titled,
+    trial_marks,
+)
 from bqsearch.report.plots.layers import layer_panel
+from bqsearch.types import Floats
 
 COSTS = {"flash_bytes": "flash", "ram_bytes": "RAM", "latency_ms": "latency", "energy_mj": "energy"}
 UNITS = {"latency_ms": "ms", "energy_mj": "mJ"}  # of the others bytes
@@ -32,7 +45,7 @@ def pareto_png(front: Front, path: str | Path) -> None:
     figure = titled(front, 12, 5.6)
     left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
     gap = 0.16 if _ram_varies(front) else 0.4  # the names of the layers stand in the gap
-    figure.subplots_adjust(left=0.065, right=0.985, top=0.79, bottom=0.185, wspace=gap)
+    figure.subplots_adjust(left=LEFT, right=0.985, top=0.79, bottom=0.185, wspace=gap)
     front_panel(left, front, "flash_bytes")
     _second_panel(right, front)
     handles, labels = left.get_legend_handles_labels()
@@ -132,18 +145,16 @@ def _cost_axis(axes: Axes, front: Front, cost: str) -> None:
 def _draw_trials(axes: Axes, front: Front, cost: str, low: float) -> None:
     left, right = axes.get_xlim()
     key = facts.quality_key(front, "search")
-    for feasible, face in ((True, GRAY), (False, "none")):
-        spots = [
-            (trial[cost], 100 * trial[key])
-            for trial in front["trials"]
-            if trial[key] is not None and bool(trial["feasible"]) is feasible
-        ]
-        spots = [(x, quality) for x, quality in spots if left <= x <= right and quality >= low]
-        label = "trial (search split)" if feasible else "trial that breaks a limit"
-        alpha = 0.6 if len(front["trials"]) <= 500 else 0.35
-        if spots:
-            costs, qualities = zip(*spots, strict=True)
-            axes.scatter(costs, qualities, s=11, color=face, edgecolors=GRAY, linewidths=0.7, alpha=alpha, label=label)
+    labels = {
+        "kept": "trial (search split)",
+        "broken": "trial that breaks a limit",
+        "given up": "trial given up early (estimate)",
+    }
+    alpha = 0.6 if len(front["trials"]) <= 500 else 0.35
+    for end, trials in facts.trials_by_end(front).items():
+        spots = [(trial[cost], 100 * trial[key]) for trial in trials if trial[key] is not None]
+        seen = [(x, quality) for x, quality in spots if left <= x <= right and quality >= low]
+        trial_marks(axes, end, seen, s=11, alpha=alpha, label=labels[end])
 
 
 def _draw_limits(axes: Axes, front: Front, cost: str, key: str) -> None:
@@ -153,7 +164,10 @@ def _draw_limits(axes: Axes, front: Front, cost: str, key: str) -> None:
         axes.axhline(100 * floor, color=VERMILION, linewidth=1.2, linestyle=(0, (5, 3)))
         drop = front["limits"]["max_drop"]
         text = f"baseline \u2212 {drop:g} {'point' if drop == 1 else 'points'}"
-        _limit_note(axes, text, (0.995, 100 * floor), ("axes fraction", "data"), (0, -4), ha="right", va="top")
+        chosen = facts.recommended(front)
+        far = chosen is not None and axes.transLimits.transform(axes.transScale.transform((chosen[cost], 1)))[0] > 0.6
+        x, side = (0.005, "left") if far else (0.995, "right")  # where the recommended point does not stand
+        _limit_note(axes, text, (x, 100 * floor), ("axes fraction", "data"), (0, -4), ha=side, va="top")
     if limit is None:
         return
     text = f"limit {words.size(limit)}"
@@ -254,7 +268,9 @@ def _free_offset(axes: Axes, front: Front, cost: str, key: str, spot: tuple[floa
     rows = [(row, row.get(key), 20) for row in [front["baseline"], *front["points"]]]
     rows += [(trial, trial[facts.quality_key(front, "search")], 1) for trial in front["trials"]]
     marks = [(row[cost], 100 * quality, weight) for row, quality, weight in rows if quality is not None]
-    pixels = axes.transData.transform([mark[:2] for mark in marks])
+    named = _floor_name(axes, front, key)
+    pixels = np.concatenate([axes.transData.transform([mark[:2] for mark in marks]), named])
+    weights = np.array([*(mark[2] for mark in marks), *[20] * len(named)])
     center, scale = axes.transData.transform(spot), DPI / 72
     frame = axes.get_window_extent()
 
@@ -263,9 +279,18 @@ def _free_offset(axes: Axes, front: Front, cost: str, key: str, spot: tuple[floa
         across = frame.x0 + 64 * scale < x < frame.x1 - 64 * scale
         outside = not (across and frame.y0 + 24 * scale < y < frame.y1 - 20 * scale)
         inside = (abs(pixels[:, 0] - x) < 68 * scale) & (abs(pixels[:, 1] - y) < 24 * scale)
-        return 1e6 * outside + sum(mark[2] for mark, hit in zip(marks, inside, strict=True) if hit)
+        return float(1e6 * outside + weights[inside].sum())
 
     return min(OFFSETS, key=hidden)
+
+
+def _floor_name(axes: Axes, front: Front, key: str) -> Floats:
+    """Places in the name of the allowed drop's line, `(n, 2)` pixels."""
+    floor = facts.quality_floor(front, key)
+    if floor is None:
+        return np.zeros((0, 2))
+    right, height = axes.transData.transform((axes.get_xlim()[1], 100 * floor))
+    return np.array([[right - left * DPI / 72, height - 9 * DPI / 72] for left in (5, 45, 85)])
 
 
 def _note_hidden(axes: Axes, front: Front, key: str, low: float) -> None:

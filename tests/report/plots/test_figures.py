@@ -77,6 +77,20 @@ def test_convergence_ends_at_the_lowest_flash_and_all_of_the_hypervolume(front: 
     assert volume.lines[0].get_ydata()[-1] == 100
 
 
+@pytest.mark.parametrize("name", ["pareto.png", "costs.png", "convergence.png"])
+def test_estimates_of_trials_given_up_have_a_mark_of_their_own(front: dict[str, Any], axes: Drawn, name: str) -> None:
+    panel = axes(name, front)[0]
+    drawn = {str(marks.get_label()): marks for marks in panel.collections}
+    (crosses,) = (marks for label, marks in drawn.items() if label.startswith("trial given up early"))
+    key = "number" if name == "convergence.png" else "flash_bytes"
+    assert {spot[0] for spot in crosses.get_offsets().tolist()} <= {t[key] for t in front["trials"] if t["given_up"]}
+    assert len(crosses.get_offsets()) > 0
+    others = [marks for label, marks in drawn.items() if label.startswith("trial") and marks is not crosses]
+    shapes = [marks.get_paths()[0].vertices.shape for marks in others]
+    assert others
+    assert crosses.get_paths()[0].vertices.shape not in shapes
+
+
 def test_costs_have_a_panel_each_with_every_point(front: dict[str, Any], axes: Drawn) -> None:
     panels = axes("costs.png", front)
     assert [panel.get_xlabel() for panel in panels] == ["Flash", "RAM", "Latency, ms", "Energy, mJ"]

@@ -4,8 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from bqsearch import session, sweep
 from bqsearch.errors import BqsearchError, StudyError, UnknownNameError
-from bqsearch.search.sweep import read_sweep
+from bqsearch.report.progress import View
+from bqsearch.search.pool import Crew
+from bqsearch.sweep import read_sweep
 
 GOOD = """
 models = ["mobilenet_v2", { model = "profiles_64_10", schemes = ["log2"] }]
@@ -23,18 +26,18 @@ def written(folder: Path, text: str) -> Path:
 
 
 def test_a_sweep_is_all_combinations(tmp_path: Path) -> None:
-    sweep = read_sweep(written(tmp_path, GOOD))
-    assert sweep.name == "boards"
-    assert [spec.name for spec in sweep.studies] == [
+    planned = read_sweep(written(tmp_path, GOOD))
+    assert planned.name == "boards"
+    assert [spec.name for spec in planned.studies] == [
         f"{model}-{target}-seed{seed}"
         for model in ("mobilenet_v2", "profiles_64_10")
         for target in ("hifive1", "nrf52840")
         for seed in (0, 7)
     ]
-    assert {spec.trials for spec in sweep.studies} == {30}
-    assert {spec.max_drop for spec in sweep.studies} == {2.0}
-    assert [spec.schemes for spec in sweep.studies[3:5]] == [("keep", "entropy", "kmeans"), ("log2",)]
-    assert [spec.seed for spec in sweep.studies[:4]] == [0, 7, 0, 7]
+    assert {spec.trials for spec in planned.studies} == {30}
+    assert {spec.max_drop for spec in planned.studies} == {2.0}
+    assert [spec.schemes for spec in planned.studies[3:5]] == [("keep", "entropy", "kmeans"), ("log2",)]
+    assert [spec.seed for spec in planned.studies[:4]] == [0, 7, 0, 7]
 
 
 def test_without_seeds_there_is_one(tmp_path: Path) -> None:
@@ -54,6 +57,20 @@ def test_models_and_data_are_looked_for_where_the_variables_say(
     (spec,) = read_sweep(written(tmp_path, text)).studies
     assert (spec.model, spec.data) == (str(tmp_path / "net.tflite"), str(tmp_path / "set.npz"))
     assert spec.name == "net-hifive1-seed0"
+
+
+def test_a_study_that_has_no_use_for_workers_is_refused_before_any_is_run(tmp_path: Path) -> None:
+    text = """
+    models = ["mobilenet_v2", { model = "profiles_64_10", sampler = "binquant", schemes = ["keep", "binquant"] }]
+    targets = ["hifive1"]
+    """
+    out, means = tmp_path / "out", session.Means(crew=Crew(workers=2))
+    with pytest.raises(StudyError, match=r"'binquant' of profiles_64_10-hifive1-seed0 .* --workers asks for 2"):
+        sweep.run(written(tmp_path, text), out, means, View(quiet=True))
+    (_, strict) = read_sweep(tmp_path / "boards.toml").studies
+    with pytest.raises(StudyError, match="take --workers 1, or another --sampler"):
+        session.run(strict, out, means, View(quiet=True))
+    assert not out.exists()
 
 
 BAD = {

@@ -1,4 +1,4 @@
-"""Sweeps: a TOML file of models, targets and seeds -> the studies of all their combinations."""
+"""Sweeps: a TOML file of models, targets and seeds -> a run for each of their combinations, one after the other."""
 
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,7 +7,12 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from bqsearch.errors import StudyError, UnknownNameError
+from bqsearch import session
+from bqsearch.errors import BqsearchError, StudyError, UnknownNameError
+from bqsearch.report import tables
+from bqsearch.report.progress import View
+from bqsearch.search.driver import check_crew
+from bqsearch.search.pool import cluster
 from bqsearch.search.spec import StudySpec, located, make_spec
 
 AXES = ("models", "targets", "seeds")
@@ -24,6 +29,71 @@ class Sweep:
 
     name: str
     studies: tuple[StudySpec, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Swept:
+    """How a sweep ended.
+
+    Attributes:
+        found: Whether each run that did not fail found a front.
+        failed: Whether a run failed.
+        interrupted: Whether Ctrl-C ended it.
+    """
+
+    found: bool
+    failed: bool
+    interrupted: bool
+
+
+def run(file: Path, out: Path | None, means: session.Means, view: View) -> Swept:
+    """Run the studies of a sweep one after the other, each in a folder of its own, and print what came of them.
+
+    Args:
+        file: The sweep's.
+        out: Folder of the runs' folders; None for `runs/SWEEP`.
+        means: How.
+        view: What to show.
+
+    Raises:
+        BqsearchError: The file cannot be used, or one of its studies not with these workers, or the cluster cannot be
+            joined. What ends one run is told, and the others go on.
+    """
+    planned = read_sweep(file)
+    for spec in planned.studies:
+        check_crew(spec, means.crew)
+    folder = out or Path("runs") / planned.name
+    ended: dict[str, session.Outcome | BqsearchError] = {}
+    with cluster(means.crew):
+        for number, spec in enumerate(planned.studies, start=1):
+            view.note(f"run {number} of {len(planned.studies)}: {spec.name}")
+            there = (folder / spec.name).exists()
+            try:
+                resumed = replace(means, resume=means.resume and there)
+                ended[spec.name] = session.run(spec, folder / spec.name, resumed, view)
+            except BqsearchError as error:
+                ended[spec.name] = error
+                view.warn(f"{spec.name}: {error}")
+            if _interrupted(ended[spec.name]):
+                break
+    rows = {name: _compared(folder / name, outcome) for name, outcome in ended.items()}
+    view.out.print(tables.sweep_table(rows))
+    view.out.print(f"files: {folder}/ (a folder for each run)", highlight=False)
+    outcomes = [outcome for outcome in ended.values() if isinstance(outcome, session.Outcome)]
+    return Swept(
+        found=all(outcome.found for outcome in outcomes),
+        failed=len(outcomes) < len(ended),
+        interrupted=any(map(_interrupted, ended.values())),
+    )
+
+
+def _interrupted(ended: session.Outcome | BqsearchError) -> bool:
+    return isinstance(ended, session.Outcome) and ended.interrupted
+
+
+def _compared(path: Path, ended: session.Outcome | BqsearchError) -> dict[str, Any] | str:
+    """A run's front; or why there is none."""
+    return session.read_front(path) if isinstance(ended, session.Outcome) else str(ended)
 
 
 def read_sweep(path: Path) -> Sweep:
