@@ -16,7 +16,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
@@ -27,9 +27,9 @@ import numpy as np
 
 from bqsearch.plan import Choice, Plan
 from bqsearch.search import driver, prepare
+from bqsearch.search.crew import Answer, Crew, Pool
 from bqsearch.search.driver import Searched
 from bqsearch.search.evaluate import Evaluator, Spent
-from bqsearch.search.pool import Answer, Crew
 from bqsearch.search.prepare import Problem
 from bqsearch.search.race import Rival
 from bqsearch.search.record import ERROR, INPUTS, Record
@@ -72,7 +72,7 @@ class Simulated:
         return future
 
     def close(self) -> None:
-        """See `Pool`."""
+        """End the timers."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -204,9 +204,9 @@ def simulate(
     def on_trial(number: int, record: Record) -> None:
         times.append(thread_time())
 
-    def pool(evaluator: Evaluator) -> Simulated:
+    def pool(evaluator: Evaluator) -> AbstractContextManager[Pool]:
         times.append(thread_time())
-        return Simulated(made_up.answer, workers, seconds)
+        return closing(Simulated(made_up.answer, workers, seconds))
 
     with tempfile.TemporaryDirectory() as folder, profiler or nullcontext():
         journal = open_journal(Path(folder) / "trials.journal")

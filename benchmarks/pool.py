@@ -13,8 +13,9 @@ import argparse
 import os
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -22,9 +23,11 @@ from typing import Any
 
 from bqsearch.plan import Plan
 from bqsearch.search import driver, prepare
+from bqsearch.search.crew import LOCAL, Answer, Crew, Pool
 from bqsearch.search.evaluate import Evaluator
-from bqsearch.search.pool import LOCAL, Answer, Crew, LocalPool, Pool, cluster
+from bqsearch.search.pool import cluster, opened
 from bqsearch.search.prepare import Problem
+from bqsearch.search.processes import processes
 from bqsearch.search.race import Rival
 from bqsearch.search.record import Record
 from bqsearch.search.spec import located, make_spec
@@ -63,10 +66,6 @@ class Paced:
     def submit(self, plan: Plan, rivals: Sequence[Rival]) -> Future[Answer]:
         """See `Pool`."""
         return self.pool.submit(plan, rivals)
-
-    def close(self) -> None:
-        """See `Pool`."""
-        self.pool.close()
 
 
 def main() -> None:
@@ -114,8 +113,11 @@ def rate(problem: Problem, pool: str, workers: int) -> float:
     def on_trial(number: int, record: Record) -> None:
         times.append(time.monotonic())
 
-    def made(evaluator: Evaluator) -> Pool:
-        return Paced(pool=opened(evaluator, pool, workers))
+    @contextmanager
+    def made(evaluator: Evaluator) -> Iterator[Pool]:
+        crew = Crew(workers=workers, ray=LOCAL if pool == "ray" else None, threads=1)
+        with (opened if crew.ray else processes)(evaluator, crew) as pace:
+            yield Paced(pool=pace)
 
     with tempfile.TemporaryDirectory() as folder:
         journal = open_journal(Path(folder) / "trials.journal")
@@ -123,15 +125,6 @@ def rate(problem: Problem, pool: str, workers: int) -> float:
         driver.search(problem, store, on_trial, Event(), Crew(pool=made))
     print(f"{pool} {workers}: {len(times)} trials, {times[-1] - times[0]:.1f} s", flush=True)
     return (len(times) - BEFORE) / (times[-1] - times[BEFORE - 1])
-
-
-def opened(evaluator: Evaluator, pool: str, workers: int) -> Pool:
-    """A pool of worker processes."""
-    if pool == "processes":
-        return LocalPool(evaluator, Crew(workers=workers, threads=1))
-    from bqsearch.search.ray_pool import RayPool
-
-    return RayPool(evaluator, Crew(workers=workers, ray=LOCAL, threads=1))
 
 
 if __name__ == "__main__":

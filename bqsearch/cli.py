@@ -268,7 +268,7 @@ def run(
 
 def _means(context: typer.Context) -> Any:
     """How runs are made, by the options that are no study's."""
-    from bqsearch.search.pool import Crew
+    from bqsearch.search.crew import Crew
     from bqsearch.session import Means
 
     given = context.params

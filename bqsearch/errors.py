@@ -21,10 +21,15 @@ A message says the rule, the value that broke it, and the cure.
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class BqsearchError(Exception):
     """Base of the family: the command line prints it as one line and exits with status 1."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Workers send it as it is, whatever it was made from."""
+        return _again, (type(self), self.args), self.__dict__
 
 
 class UnknownNameError(BqsearchError):
@@ -102,3 +107,7 @@ class MissingExtraError(BqsearchError):
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         super().__init__(f"{purpose} needs {package}, which is not installed: pip install 'bqsearch[{extra}]'")
+
+
+def _again(kind: type[BqsearchError], args: tuple[Any, ...]) -> BqsearchError:
+    return kind.__new__(kind, *args)

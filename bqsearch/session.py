@@ -16,9 +16,9 @@ from bqsearch.report import facts, html, plots, tables
 from bqsearch.report.progress import View
 from bqsearch.search import driver, front, prepare
 from bqsearch.search import verify as verification
+from bqsearch.search.crew import Crew
 from bqsearch.search.driver import ALONE
 from bqsearch.search.folder import FRONT, RunFolder, disk_errors, opened, write_bytes
-from bqsearch.search.pool import Crew
 from bqsearch.search.prepare import Problem
 from bqsearch.search.quality import wilson_interval
 from bqsearch.search.record import Record, record_of

@@ -1,6 +1,7 @@
 """One family, drawn at the top of its file, with messages that name the cure."""
 
 import inspect
+import pickle
 import re
 
 import pytest
@@ -46,3 +47,14 @@ def test_a_name_like_no_other_gets_no_hint() -> None:
 def test_a_missing_extra_says_what_to_install() -> None:
     message = str(MissingExtraError("ray", "ray", "a cluster of workers"))
     assert message == "a cluster of workers needs ray, which is not installed: pip install 'bqsearch[ray]'"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [UnknownNameError("target", "hifve1", ["hifive1"]), MissingExtraError("ray", "ray", "a pool"), ModelError("x")],
+)
+def test_workers_can_send_them(error: BqsearchError) -> None:
+    same = pickle.loads(pickle.dumps(error))
+    assert type(same) is type(error)
+    assert str(same) == str(error)
+    assert vars(same) == vars(error)

@@ -7,7 +7,7 @@ import pytest
 from bqsearch import session, sweep
 from bqsearch.errors import BqsearchError, StudyError, UnknownNameError
 from bqsearch.report.progress import View
-from bqsearch.search.pool import Crew
+from bqsearch.search.crew import Crew
 from bqsearch.sweep import read_sweep
 
 GOOD = """

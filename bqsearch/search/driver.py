@@ -15,8 +15,9 @@ from bqsearch import registry
 from bqsearch.errors import StudyError
 from bqsearch.measure import Direction, Measurements
 from bqsearch.plan import Plan
+from bqsearch.search.crew import Answer, Crew, Pool
 from bqsearch.search.evaluate import Evaluator, Spent
-from bqsearch.search.pool import Answer, Crew, Pool, check, opened
+from bqsearch.search.pool import check, opened
 from bqsearch.search.prepare import Problem
 from bqsearch.search.race import Rival
 from bqsearch.search.record import Record, record_of

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from bqsearch import session
 from bqsearch.cli import BESIDES, app
 from bqsearch.report.progress import View
-from bqsearch.search.pool import Crew
+from bqsearch.search.crew import Crew
 from bqsearch.search.spec import StudySpec
 from bqsearch.session import Outcome
 

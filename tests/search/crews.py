@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bqsearch.plan import Plan
+from bqsearch.search.crew import Answer
 from bqsearch.search.evaluate import Evaluator
-from bqsearch.search.pool import Answer
 from bqsearch.search.race import Rival
 
 
@@ -38,3 +38,18 @@ class Unlucky(Evaluator):
                 time.sleep(3600)
             os.kill(os.getpid(), signal.SIGKILL)
         return super().record(plan, rivals)
+
+
+class TwoPartsError(Exception):
+    """Cannot be sent: its arguments are not its message."""
+
+    def __init__(self, one: str, other: str) -> None:
+        super().__init__(f"{one} and {other}")
+
+
+class Broken(Evaluator):
+    """Has a fault."""
+
+    def record(self, plan: Plan, rivals: Sequence[Rival]) -> Answer:
+        """Raises."""
+        raise TwoPartsError("this", "that")

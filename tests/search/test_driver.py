@@ -13,8 +13,8 @@ from bqsearch import search as search_room
 from bqsearch.errors import MissingExtraError, StudyError
 from bqsearch.search import driver
 from bqsearch.search import store as store_module
+from bqsearch.search.crew import Crew
 from bqsearch.search.driver import Searched
-from bqsearch.search.pool import Crew
 from bqsearch.search.prepare import Problem
 from bqsearch.search.quality import bonett_price_interval, student_interval
 from bqsearch.search.record import Record, record_of

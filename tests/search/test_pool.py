@@ -1,10 +1,7 @@
 """Every pool owes the same: a record for each plan, whatever becomes of its workers."""
 
-import multiprocessing
 import os
-import resource
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,12 +10,13 @@ from threading import Event
 
 import pytest
 
-from bqsearch.errors import OutputError, PlanError, PoolError
+from bqsearch.errors import PlanError, PoolError
 from bqsearch.plan import Plan
 from bqsearch.search import driver, pool
+from bqsearch.search.crew import Crew, Pool
+from bqsearch.search.desk import ATTEMPTS
 from bqsearch.search.driver import Searched
 from bqsearch.search.evaluate import Evaluator
-from bqsearch.search.pool import ATTEMPTS, Crew
 from bqsearch.search.prepare import Problem
 from bqsearch.search.record import Record
 from bqsearch.search.space import Space
@@ -126,50 +124,18 @@ def test_a_search_by_workers_goes_on_where_it_was_stopped(problem: Problem, crew
     assert timeless(part) == timeless(whole)
 
 
-def test_workers_that_die_before_they_have_a_candidate_are_one_clear_error(problem: Problem, plans: list[Plan]) -> None:
-    with pool.opened(Evaluator(problem=problem), Crew(workers=WORKERS)) as made:
-        for worker in multiprocessing.active_children():
-            worker.kill()
-        with pytest.raises(PoolError, match=r"died before it had a candidate .*: is memory short"):
-            made.submit(plans[0], []).result(timeout=60)
-
-
-@contextmanager
-def full_disk() -> Iterator[None]:
-    """Nothing longer than 1,000 bytes can be written."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-def test_what_workers_read_has_no_name_and_a_full_disk_is_one_clear_error(
-    problem: Problem, plans: list[Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    evaluator, crew = Evaluator(problem=problem), Crew(workers=WORKERS)
-    with (
-        full_disk(),
-        pytest.raises(OutputError, match=f"cannot write to {tmp_path}: .*: make room, .* TMPDIR"),
-        pool.opened(evaluator, crew),
-    ):
-        raise AssertionError("there are no such workers")
-    with pool.opened(evaluator, crew) as made:
-        assert made.submit(plans[0], []).result()[0].plan == plans[0]
-        assert list(tmp_path.iterdir()) == []
-
-
 def test_a_crew_may_bring_its_own_pool(problem: Problem, plans: list[Plan]) -> None:
-    made: list[pool.Lane] = []
+    ended = []
 
-    def lane(evaluator: Evaluator) -> pool.Lane:
-        made.append(pool.Lane(evaluator))
-        return made[-1]
+    @contextmanager
+    def lane(evaluator: Evaluator) -> Iterator[Pool]:
+        with pool.lane(evaluator) as made:
+            yield made
+        ended.append(made)
 
     with pool.opened(Evaluator(problem=problem), Crew(workers=WORKERS, pool=lane)) as opened:
-        assert [opened] == made
         assert opened.submit(plans[0], []).result()[0].plan == plans[0]
+        assert ended == []
+    assert ended == [opened]
     with pytest.raises(RuntimeError, match="shutdown"):
-        made[0].submit(plans[0], [])
+        opened.submit(plans[0], [])

@@ -11,8 +11,9 @@ import pytest
 
 from bqsearch.errors import PoolError
 from bqsearch.search import driver
+from bqsearch.search.crew import Crew
 from bqsearch.search.evaluate import Evaluator
-from bqsearch.search.pool import Crew, opened
+from bqsearch.search.pool import opened
 from bqsearch.search.prepare import Problem
 from bqsearch.search.record import Record
 from search.problems import prepared, store_of, timeless, write_files
