@@ -7,6 +7,7 @@ that each costs for a byte saved. The decoders of a set take flash once, so sets
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -94,7 +95,7 @@ class Walk:
             least=curves.distorted(first),
         )
 
-    @property
+    @cached_property
     def smallest(self) -> float:
         """Bytes at its end."""
         return self.largest - float(self.saved.sum())
@@ -114,34 +115,56 @@ class Walk:
         steps = np.searchsorted(-bytes_, -sizes)
         return np.where(steps < len(bytes_), distortion[np.minimum(steps, len(bytes_) - 1)], np.inf)
 
-    def within(self, nbytes: float, weights: Floats) -> tuple[Ints, float]:
-        """Rungs `(layers,)` that do not exceed so many bytes, and their bytes; at its end where there are none.
-
-        Steps are taken until the plan is small enough. Of the last ones, those are taken back that were not needed.
+    def down_to(self, nbytes: float, least: float, weights: Floats) -> "Descent":
+        """As far down as is needed for so many bytes.
 
         Args:
             nbytes: To keep within.
+            least: What its first rungs distort under the weights.
             weights: `(layers,)` factors on the layers' distortions.
         """
-        order = np.argsort(self.slope * weights[self.layer], kind="stable")
+        slope = self.slope * weights[self.layer]
+        order = np.argsort(slope, kind="stable")
         sizes = self.largest - np.cumsum(self.saved[order])
         count = 0 if self.largest <= nbytes else min(int(np.searchsorted(-sizes, -nbytes)) + 1, len(order))
         taken = order[:count]
-        rungs = self.first.copy()
-        rungs[self.layer[taken]] = self.after[taken]
         size = float(sizes[count - 1]) if count else self.largest
-        return rungs, self._taken_back(rungs, taken, size, nbytes)
+        spare = float(slope[taken[-1]]) * max(0.0, nbytes - size) if count else 0.0
+        bound = least + float(slope[taken] @ self.saved[taken]) - spare
+        return Descent(walk=self, taken=taken, size=size, bound=bound if size <= nbytes else np.inf)
 
-    def _taken_back(self, rungs: Ints, taken: Ints, size: float, nbytes: float) -> float:
-        needed: set[int] = set()
-        for step in taken[: -_TAKEN_BACK - 1 : -1].tolist():
-            layer = int(self.layer[step])
-            if layer in needed or size + self.saved[step] > nbytes:
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Descent:
+    """Down a walk to some size.
+
+    Attributes:
+        walk: Which.
+        taken: `(n,)` its steps, in the order in which they are taken.
+        size: Bytes behind them.
+        bound: No plan of these codings within that size distorts less; infinite where none is within it.
+    """
+
+    walk: Walk
+    taken: Ints
+    size: float
+    bound: float
+
+    def rungs(self, nbytes: float) -> tuple[Ints, float]:
+        """Rungs `(layers,)` and their bytes: of the last steps, those are taken back that are not needed for a size."""
+        walk, size = self.walk, self.size
+        rungs, needed = walk.first.copy(), set[int]()
+        rungs[walk.layer[self.taken]] = walk.after[self.taken]
+        last = self.taken[: -_TAKEN_BACK - 1 : -1]
+        for layer, saved, before in zip(
+            *(of[last].tolist() for of in (walk.layer, walk.saved, walk.before)), strict=True
+        ):
+            if layer in needed or size + saved > nbytes:
                 needed.add(layer)
                 continue
-            rungs[layer] = self.before[step]
-            size += float(self.saved[step])
-        return size
+            rungs[layer] = before
+            size += saved
+        return rungs, size
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -178,12 +201,12 @@ class Hulls:
         kept = np.flatnonzero(near.any(axis=0))
         return cls(walks=tuple(walks[i] for i in kept), curves=curves, sizes=sizes, near=near[:, kept])
 
-    @property
+    @cached_property
     def smallest(self) -> float:
         """Bytes of the smallest plan."""
         return min(walk.smallest for walk in self.walks)
 
-    @property
+    @cached_property
     def largest(self) -> float:
         """Bytes of the smallest plan among those of least distortion."""
         return min((walk.least, walk.largest) for walk in self.walks)[1]
@@ -203,8 +226,15 @@ class Hulls:
         """
         row = int(np.clip(np.searchsorted(self.sizes, nbytes, side="right") - 1, 0, len(self.sizes) - 1))
         places = np.flatnonzero(self.near[row : row + 2].any(axis=0))
-        found = [(*self.walks[place].within(nbytes, weights), int(place)) for place in places]
-        fitting = [one for one in found if one[1] <= nbytes]
-        if not fitting:
-            return min(found, key=lambda one: one[1:])[0]
-        return min(fitting, key=lambda one: (self.curves.distorted(one[0], weights), one[1], one[2]))[0]
+        walks = [self.walks[place] for place in places]
+        firsts = [self.curves.distorted(walk.first, weights) for walk in walks]
+        downs = [walk.down_to(nbytes, least, weights) for walk, least in zip(walks, firsts, strict=True)]
+        best, distorted = min(downs, key=lambda down: down.size).rungs(nbytes)[0], np.inf
+        for down in sorted(downs, key=lambda down: down.bound):
+            if not down.bound < distorted:
+                break
+            rungs, _ = down.rungs(nbytes)
+            told = self.curves.distorted(rungs, weights)
+            if told < distorted:
+                best, distorted = rungs, told
+        return best

@@ -1,24 +1,32 @@
-"""The journal of trials on disk, in the format of Optuna's `JournalFileBackend`, for one process alone.
+"""The journal of trials on disk, in the format of Optuna's `JournalStorage`, for one process alone.
 
 Optuna's own lets many processes write: for each trial it takes a lock, opens the file, waits until the disk has it, and
-reads it back. A run's folder is locked as long as the run goes on, so here the file stays open, and where trials come
-faster than every `DELAY` the search does not wait for the disk: what was written is safe from whatever ends the
-process, and from a power cut but for the last of that time.
+reads it back. A run's folder is locked as long as the run goes on, so here the file stays open, nothing is read back,
+and where trials come faster than every `DELAY` the search does not wait for the disk: what was written is safe from
+whatever ends the process, and from a power cut but for the last of that time.
 """
 
 import json
 import os
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from math import inf
+from operator import is_
 from pathlib import Path
 from threading import Lock, Thread
 from time import monotonic, sleep
 from typing import Any
+from uuid import uuid4
 
+from optuna.distributions import BaseDistribution, distribution_to_json
+from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend
+from optuna.storages.journal._storage import JournalOperation
+from optuna.trial import FrozenTrial
 
 DELAY = 0.05  # seconds
+_UNKNOWN = -1  # what is at hand is not what follows what was read
 
 
 class Journal(BaseJournalBackend):
@@ -42,6 +50,8 @@ class Journal(BaseJournalBackend):
         if self._size < len(content):
             os.ftruncate(self._file, self._size)
         self._read, self._unread = 0, content[: self._size].splitlines()
+        self._worker = str(uuid4())
+        self._described: tuple[Mapping[str, BaseDistribution], str] = ({}, "{}")
         self._lock, self._syncing, self._synced = Lock(), False, -inf
         self._failed: OSError | None = None
 
@@ -59,17 +69,37 @@ class Journal(BaseJournalBackend):
         Raises:
             OSError: The disk does not take them, or has not taken those of before.
         """
+        lines = [_json(log).encode() for log in logs]
+        self._append(b"".join(line + b"\n" for line in lines))
+        self._unread += lines
+
+    def append_trial(self, study: int, trial: FrozenTrial) -> None:
+        """Write a finished trial as `JournalStorage.create_new_trial` does, but do not have it read back.
+
+        Args:
+            study: Its number in the journal.
+            trial: Whose `distributions`, if they are those of the trial before, are not described again.
+
+        Raises:
+            OSError: See `append_logs`.
+        """
+        known, described = self._described
+        if list(known) != list(trial.distributions) or not all(map(is_, known.values(), trial.distributions.values())):
+            described = _json({name: distribution_to_json(one) for name, one in trial.distributions.items()})
+            self._described = trial.distributions, described
+        log = _json({"op_code": int(JournalOperation.CREATE_TRIAL), "worker_id": self._worker, **_log(study, trial)})
+        self._append(f'{log[:-1]},"distributions":{described}}}\n'.encode())
+        self._read = _UNKNOWN
+
+    def _append(self, content: bytes) -> None:
         if self._failed is not None:
             raise self._failed
-        lines = [json.dumps(log, separators=(",", ":")).encode() for log in logs]
-        content = b"".join(line + b"\n" for line in lines)
         try:
             _write(self._file, content)
         except OSError:
             os.ftruncate(self._file, self._size)
             raise
         self._size += len(content)
-        self._unread += lines
         with self._lock:
             if self._syncing:
                 return
@@ -93,6 +123,47 @@ class Journal(BaseJournalBackend):
         """Have the disk take what is written."""
         os.fsync(self._file)
         self._synced = monotonic()
+
+
+class OwnJournal(JournalStorage):
+    """Optuna's storage of a journal that nobody else writes to.
+
+    Args:
+        path: The file; it is made if there is none.
+
+    Raises:
+        OSError: It cannot be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.journal = Journal(path)
+        super().__init__(self.journal)
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
+def _log(study: int, trial: FrozenTrial) -> dict[str, Any]:
+    """What `JournalStorage` says of a finished trial, without its distributions."""
+    values = trial.values
+    several = values is not None and len(values) > 1
+    return {
+        "study_id": study,
+        "datetime_start": _utc(trial.datetime_start),
+        "state": int(trial.state),
+        "value": values[0] if values and not several else None,
+        "values": values if several else None,
+        "datetime_complete": _utc(trial.datetime_complete),
+        "params": {name: trial.distributions[name].to_internal_repr(value) for name, value in trial.params.items()},
+        "user_attrs": trial.user_attrs,
+        "system_attrs": trial.system_attrs,
+        "intermediate_values": trial.intermediate_values,
+    }
+
+
+def _utc(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 def _sync_folder(path: Path) -> None:

@@ -7,18 +7,19 @@ finished trials and nothing half done.
 import re
 import warnings
 from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import optuna
 from optuna.exceptions import ExperimentalWarning, OptunaError
-from optuna.storages import BaseStorage, JournalStorage
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
 from bqsearch.errors import MissingExtraError, StorageError
 from bqsearch.measure import Direction
-from bqsearch.search.journal import Journal
+from bqsearch.search.journal import OwnJournal
 
 _FINGERPRINT, _DRIVER = "fingerprint", "driver "
 _EVERY = 0.5  # seconds between looks at what others have found
@@ -74,13 +75,14 @@ class TrialStore:
                 _check_same(stored, fingerprint, name)
             self.place = 0 if driver is None else self._placed(driver)
             """Of this driver among those of the study, by when they joined it: 0 for the first."""
+        self._trials = self._read()  # of all drivers at some time, or all there are where there is none
 
     def finished(self) -> list[FrozenTrial]:
         """All trials, in order."""
-        with _storage_errors("read the trials"):
-            trials = sorted(self._study.get_trials(deepcopy=False), key=lambda trial: trial.number)
-        self._told |= {trial.number for trial in trials}
-        return trials
+        if self._driver is not None:
+            self._trials = self._read()
+        self._told |= {trial.number for trial in self._trials}
+        return list(self._trials)
 
     def others(self) -> list[FrozenTrial]:
         """What other drivers have found since it was last looked, which is now and then."""
@@ -91,11 +93,22 @@ class TrialStore:
 
     def add(self, trial: FrozenTrial) -> int:
         """Write one finished trial; its number."""
-        storage = self._study._storage
-        with _storage_errors("write a trial"):
-            number = int(storage.get_trial_number_from_id(storage.create_new_trial(self._study._study_id, trial)))
+        number = self._written(trial)
+        self._trials.append(_numbered(trial, number))
         self._told.add(number)
         return number
+
+    def _read(self) -> list[FrozenTrial]:
+        with _storage_errors("read the trials"):
+            return sorted(self._study.get_trials(deepcopy=False), key=lambda trial: trial.number)
+
+    def _written(self, trial: FrozenTrial) -> int:
+        storage, study = self._study._storage, self._study._study_id
+        with _storage_errors("write a trial"):
+            if isinstance(storage, OwnJournal):
+                storage.journal.append_trial(study, trial)
+                return len(self._trials)
+            return int(storage.get_trial_number_from_id(storage.create_new_trial(study, trial)))
 
     def _placed(self, driver: str) -> int:
         key = f"{_DRIVER}{driver}"
@@ -106,10 +119,10 @@ class TrialStore:
 
 
 def open_journal(path: Path) -> BaseStorage:
-    """The journal file of a run's folder, which nobody else may write to: see `Journal`."""
+    """The journal file of a run's folder, which nobody else may write to."""
     with _storage_errors(f"open {path}"), warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        return JournalStorage(Journal(path))
+        return OwnJournal(path)
 
 
 def open_url(url: str) -> BaseStorage:
@@ -127,6 +140,12 @@ def open_url(url: str) -> BaseStorage:
         if url.startswith("postgresql"):
             raise MissingExtraError("psycopg", "postgres", f"the storage {shown}") from error
         raise StorageError(f"cannot open the storage {shown}: its driver is not installed ({error.name})") from error
+
+
+def _numbered(trial: FrozenTrial, number: int) -> FrozenTrial:
+    stored = copy(trial)
+    stored.number = number
+    return stored
 
 
 class _storage_errors:  # noqa: N801 - reads as a statement

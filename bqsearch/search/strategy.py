@@ -3,10 +3,11 @@
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState
 
 from bqsearch import registry
 from bqsearch.measure import Direction
@@ -183,15 +184,25 @@ class OptunaStrategy:
         self._proposer.learn(trial)
 
     def _ended_trial(self, rungs: Rungs, record: Record, noted: Mapping[str, Any]) -> FrozenTrial:
-        return create_trial(
+        """What Optuna's `create_trial` makes, without its checks of every parameter."""
+        now = datetime.now()
+        trial = FrozenTrial(
+            number=-1,
+            trial_id=-1,
             state=TrialState.PRUNED if record.values is None else TrialState.COMPLETE,
+            value=None,
             values=None if record.values is None else list(record.values),
+            datetime_start=now,
+            datetime_complete=now,
             params=rungs,
             distributions=self.space.distributions,
             user_attrs={"record": record.to_json()},
             system_attrs=dict(noted),
-            constraints=dict(record.constraints),
+            intermediate_values={},
         )
+        for name, excess in record.constraints.items():
+            trial.set_constraint(name, excess)
+        return trial
 
     def _to_polish(self) -> Rungs | None:
         """Rungs of a plan worth compressing once more."""
