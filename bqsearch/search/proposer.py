@@ -44,7 +44,11 @@ class Independent(ABC):
 
     @abstractmethod
     def draw(self, number: int) -> Rungs:
-        """The trial of this number."""
+        """The trial of this number; none that was noted, if there is another."""
+
+    @abstractmethod
+    def note(self, rungs: Rungs) -> None:
+        """One that is proposed."""
 
     @abstractmethod
     def learn(self, trial: FrozenTrial) -> None:
@@ -72,13 +76,16 @@ class Alone:
 
     def restore(self, ended: Sequence[FrozenTrial], open_: Sequence[FrozenTrial]) -> None:
         """See `Proposer`."""
-        del open_
+        for trial in open_:
+            self._sampler.note(trial.params)
         for trial in ended:
             self._sampler.learn(trial)
 
     def propose(self, number: int, wanted: Rungs | None) -> Rungs:
         """See `Proposer`."""
-        return self._sampler.draw(number) if wanted is None else wanted
+        rungs = self._sampler.draw(number) if wanted is None else wanted
+        self._sampler.note(rungs)
+        return rungs
 
     def noted(self, number: int) -> Mapping[str, Any]:
         """See `Proposer`."""

@@ -30,8 +30,8 @@ class RateDistortionSampler(BaseSampler, Independent):
     of relative errors; Bishop, "Pattern Recognition and Machine Learning", 3.3). A proposal draws weights from what is
     then believed (Thompson, Biometrika 25, 1933), the RAM that it keeps to, and a size: the more hypervolume a plan of
     that size is expected to add to the front in that RAM, the likelier (or near the largest that the flash holds, where
-    quality is all that counts). It is the best plan of that size if those weights were true, and one that was not tried
-    before.
+    quality is all that counts). It is the best plan of that size if those weights were true, and one that was not
+    proposed before.
 
     Args:
         seed: Of the draws, which depend on the trial's number besides.
@@ -78,6 +78,10 @@ class RateDistortionSampler(BaseSampler, Independent):
                 return proposed
         return self._beside(rng, proposed)
 
+    def note(self, rungs: Rungs) -> None:
+        """See `Independent`."""
+        self._seen.note(rungs)
+
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """The whole space."""
         del study, trial
@@ -93,7 +97,9 @@ class RateDistortionSampler(BaseSampler, Independent):
         self._looked = len(trials)
         while self._open and trials[self._open[0]].state.is_finished():
             self.learn(trials[self._open.popleft()])
-        return self.draw(trial.number)
+        drawn = self.draw(trial.number)
+        self.note(drawn)
+        return drawn
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution

@@ -28,7 +28,7 @@ class Seen:
 
     def add(self, trial: FrozenTrial) -> None:
         """One more."""
-        self._plans.add(_key(trial.params))
+        self.note(trial.params)
         self._smallest.clear()
         if trial.state != TrialState.COMPLETE:
             return
@@ -47,8 +47,12 @@ class Seen:
         )
         self._count += 1
 
+    def note(self, rungs: Mapping[str, int]) -> None:
+        """A plan that is being tried."""
+        self._plans.add(_key(rungs))
+
     def knows(self, rungs: Mapping[str, int]) -> bool:
-        """Whether a plan was tried."""
+        """Whether a plan was tried, or is being tried."""
         return _key(rungs) in self._plans
 
     @property

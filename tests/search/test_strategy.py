@@ -18,7 +18,7 @@ from bqsearch.search.record import Record, record_of
 from bqsearch.search.space import Space
 from bqsearch.search.store import TrialStore, open_journal
 from bqsearch.search.strategy import SWEEP, OptunaStrategy, Pace
-from search.problems import prepared, synthetic, write_files
+from search.problems import prepared, synthetic, two_rooms, write_files
 
 DIRECTIONS = ["maximize", "minimize", "minimize"]
 TRIALS = 60
@@ -89,6 +89,20 @@ def test_the_samplers_trials_do_not_depend_on_what_is_polished_among_them(proble
     sampled = [plan for plan in plans if not plan.successive]
     assert 36 < len(sampled) < len(plans)  # where nothing is left to polish, the sampler proposes more
     assert sampled == go_on(problem, made, len(sampled))
+
+
+def test_plans_under_way_are_not_proposed_again(problem: Problem, space: Space, tmp_path: Path) -> None:
+    made = replace(strategy(two_rooms(), "rd"), pace=Pace.of(40))
+    for _ in range(60):  # nothing is told meanwhile
+        made.ask()
+    assert len({tuple(asked.rungs.values()) for asked in made._asked}) == 60
+    path, pace = tmp_path / "trials.journal", Pace.of(6)
+    whole = go_on(problem, replace(strategy(space, "rd"), pace=pace), TRIALS)
+    parts = []
+    for count in (9, 11, TRIALS - 20):
+        store = new_store(path)
+        parts += go_on(problem, replace(strategy(space, "rd", store.finished()), pace=pace), count, store)
+    assert parts == whole
 
 
 class Watching(RandomSampler):
