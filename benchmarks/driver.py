@@ -54,6 +54,7 @@ class Simulated:
 
     def __init__(self, answer: Callable[[Plan], Answer], workers: int, seconds: float) -> None:
         self.workers, self._seconds, self._answer = workers, seconds, answer
+        self.lost: Sequence[str] = ()
         self._free = [0.0] * workers  # when each has nothing more to do
         self._due: list[tuple[float, int, Plan, Future[Answer]]] = []
         self._count, self._changed, self._closed = 0, threading.Condition(), False

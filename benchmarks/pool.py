@@ -63,6 +63,11 @@ class Paced:
     pool: Pool
     workers: int = 2
 
+    @property
+    def lost(self) -> Sequence[str]:
+        """See `Pool`."""
+        return self.pool.lost
+
     def submit(self, plan: Plan, rivals: Sequence[Rival]) -> Future[Answer]:
         """See `Pool`."""
         return self.pool.submit(plan, rivals)

@@ -1,7 +1,7 @@
 """One run from its definition to its report: the order in which the rooms are called."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -142,6 +142,8 @@ def _search(
             trials = driver.all_trials(problem.spec, [record_of(trial) for trial in store.finished()])
             with view.trials(trials, problem.quality.name) as bar:
                 searched = driver.search(problem, store, on_trial, stop, means.crew, scores)
+            if searched.lost:
+                view.warn(_losses(searched.lost))
             with view.stages() as on_stage:
                 on_stage("reading the holdout")
                 (folder.path / verification.VERIFIED).unlink(missing_ok=True)  # it is of another front
@@ -157,6 +159,11 @@ def _search(
     finally:
         if tracker is not None:
             tracker.abandon()
+
+
+def _losses(lost: Sequence[str]) -> str:
+    times = "once" if len(lost) == 1 else f"{len(lost)} times"
+    return f"a worker was lost and replaced {times} ({'; '.join(sorted(set(lost)))}); no trial was lost by that"
 
 
 def _finish(tracker: TrackerProcess, view: View) -> None:

@@ -23,6 +23,11 @@ class Pool(Protocol):
         """How many are run at a time."""
         ...
 
+    @property
+    def lost(self) -> Sequence[str]:
+        """Why workers were replaced, one by one."""
+        ...
+
     def submit(self, plan: Plan, rivals: Sequence[Rival]) -> Future[Answer]:
         """A plan's record, as soon as it is there.
 

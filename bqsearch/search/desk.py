@@ -109,6 +109,11 @@ class Desk:
         self._thread = Thread(target=self._run, daemon=True)
         self._thread.start()
 
+    @property
+    def lost(self) -> tuple[str, ...]:
+        """See `Pool`."""
+        return tuple(self._roster.lost)
+
     def submit(self, plan: Plan, rivals: Sequence[Rival]) -> Future[Answer]:
         """See `Pool`."""
         errand = Errand(plan=plan, rivals=tuple(rivals))
@@ -160,6 +165,8 @@ class Roster:
         say: Callable[[Callable[[], None]], None],
     ) -> None:
         self._hire, self._patience, self._say = hire, patience, say
+        self.lost: list[str] = []
+        """Why workers were lost."""
         self._waiting: deque[Errand] = deque()
         self._failed: str | None = None
         self._dismissed = False
@@ -216,6 +223,7 @@ class Roster:
             self._hand_out()
             return
         seat.failures += 1
+        self.lost.append(_in_words(error))
         if not seat.closed:
             self._replace(seat)
         elif all(other.closed for other in self._seats):
@@ -249,6 +257,7 @@ class Roster:
 
     def _lose(self, seat: _Seat, error: Exception) -> None:
         """Replace a worker; what it was at is what it was lost over."""
+        self.lost.append(_in_words(error))
         lost = seat.errands[0]
         lost.attempts += 1
         if lost.attempts >= ATTEMPTS:

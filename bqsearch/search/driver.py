@@ -43,6 +43,7 @@ class Searched:
         stopped: Why it ended.
         seconds: Of this session's loop.
         spent: What its candidates took, of all workers.
+        lost: Why workers were replaced.
     """
 
     baseline: Measurements
@@ -51,6 +52,7 @@ class Searched:
     stopped: Stopped
     seconds: float
     spent: Spent
+    lost: tuple[str, ...] = ()
 
 
 def all_trials(spec: StudySpec, records: Sequence[Record]) -> int:
@@ -68,6 +70,7 @@ def check_crew(spec: StudySpec, crew: Crew) -> None:
     """Refuse at once a crew that cannot be had, and several workers where each candidate follows from the one before.
 
     Raises:
+        PoolError: Nothing answers at the cluster's address.
         MissingExtraError: Ray is not installed.
         StudyError: Workers would have nothing to do.
     """
@@ -119,7 +122,7 @@ def search(
         strategy = _strategy(problem, finished, pool.workers, store.place)
         started, over = monotonic(), _over(problem.spec, stop)
         spent = _go_on(_Asked(evaluator, strategy, pool, over), strategy, ledger, trials)
-        seconds = monotonic() - started
+        seconds, lost = monotonic() - started, tuple(pool.lost)
     known = tuple(record_of(trial) for trial in ledger.read())
     return Searched(
         baseline=problem.baseline,
@@ -128,6 +131,7 @@ def search(
         stopped=_reason(trials - len(known), stop, over),
         seconds=seconds,
         spent=spent,
+        lost=lost,
     )
 
 

@@ -49,10 +49,11 @@ def check(crew: Crew) -> None:
     """Find out at once what a pool would lack.
 
     Raises:
+        PoolError: Nothing answers at the cluster's address.
         MissingExtraError: Ray is not installed.
     """
     if crew.ray is not None and crew.pool is None:
-        _ray_pool(crew)
+        _ray_pool(crew).reach(crew)
 
 
 def _ray_pool(crew: Crew) -> ModuleType:
@@ -77,6 +78,7 @@ def lane(evaluator: Evaluator) -> Iterator[Pool]:
 
 class _Lane:
     workers: ClassVar[int] = 1
+    lost: ClassVar[Sequence[str]] = ()
 
     def __init__(self, evaluator: Evaluator, thread: ThreadPoolExecutor) -> None:
         self._evaluator, self._thread = evaluator, thread

@@ -84,7 +84,7 @@ def _answer(reference: Any) -> Future[Any]:
         elif isinstance(error, RayTaskError):
             future.set_exception(error.cause)
         else:
-            future.set_exception(WorkerLostError(str(error)))
+            future.set_exception(WorkerLostError(str(error).strip().split("\n")[0]))  # the rest is of Ray's inside
 
     reference.future().add_done_callback(relay)
     return future
@@ -123,23 +123,39 @@ def joined(crew: Crew) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    try:
+    reach(crew)
+    with _cluster_errors(crew):
         _join(crew.ray or LOCAL, crew.workers)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        raise PoolError(
-            f"cannot join the Ray cluster {crew.ray} ({' '.join(str(error).split())}): start one with "
-            f"`ray start --head`, or leave its address out"
-        ) from error
     try:
         yield
     finally:
         ray.shutdown()
 
 
+def reach(crew: Crew) -> None:
+    """Find out whether anything answers at a crew's address, which Ray would try for minutes.
+
+    Raises:
+        PoolError: Nothing does.
+    """
+    if match := re.fullmatch(r"\[?([^/]+?)\]?:(\d+)", crew.ray or LOCAL):
+        with _cluster_errors(crew):
+            socket.create_connection((match[1], int(match[2])), timeout=10).close()
+
+
+@contextmanager
+def _cluster_errors(crew: Crew) -> Iterator[None]:
+    try:
+        yield
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        raise PoolError(
+            f"cannot join the Ray cluster {crew.ray} ({' '.join(str(error).split())}): start one with "
+            f"`ray start --head`, or leave its address out"
+        ) from error
+
+
 def _join(address: str, workers: int | None) -> None:
     if address != LOCAL:
-        if match := re.fullmatch(r"\[?([^/]+?)\]?:(\d+)", address):  # which Ray would try for minutes
-            socket.create_connection((match[1], int(match[2])), timeout=10).close()
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         return
     with warnings.catch_warnings():  # JAX warns of forks; here each is followed by another program at once

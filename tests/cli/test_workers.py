@@ -126,19 +126,23 @@ def test_a_cluster_of_this_machine_finds_the_same_and_json_stays_json(
     assert "os.fork()" not in done.stderr
 
 
-def test_a_worker_of_a_cluster_that_dies_is_replaced_and_json_stays_json(
-    command: list[str], by_two: Path, tmp_path: Path
+@pytest.mark.parametrize(("pool", "named"), [([], b"spawn_main"), (["--ray"], b"_Scoring")], ids=["local", "ray"])
+def test_a_worker_that_dies_is_replaced_and_told_of_and_json_stays_json(
+    command: list[str], by_two: Path, tmp_path: Path, pool: list[str], named: bytes
 ) -> None:
-    pytest.importorskip("ray")
+    if pool:
+        pytest.importorskip("ray")
     out = tmp_path / "out"
-    program = [sys.executable, "-m", "bqsearch", *command, "--json", "--workers", "2", "--out", str(out), "--ray"]
+    program = [sys.executable, "-m", "bqsearch", *command, "--json", "--workers", "2", "--out", str(out), *pool]
     run = subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     await_trials(run, out)
-    os.kill(next(child for child in children(run.pid) if b"_Scoring" in command_line(child)), signal.SIGKILL)
+    os.kill(next(child for child in children(run.pid) if named in command_line(child)), signal.SIGKILL)
     printed, errors = run.communicate(timeout=240)
     assert run.returncode == 0, errors
     assert [point["plan"] for point in json.loads(printed)["points"]] == plans(by_two)
-    assert "died" in errors  # Ray's word
+    told = " ".join(errors.split())
+    assert "a worker was lost and replaced once (" in told
+    assert pool or "(killed by SIGKILL)" in told
 
 
 def test_a_sweep_compares_its_runs_and_goes_on_after_one_that_fails(
@@ -180,6 +184,7 @@ def test_workers_that_cannot_be_had_are_one_clear_line(bqsearch: Bqsearch, comma
     assert done.returncode == 1
     assert done.stderr.count("error:") == 1
     assert "cannot join the Ray cluster 127.0.0.1:1" in " ".join(done.stderr.split())
+    assert not (tmp_path / "out").exists()  # it is told before anything is prepared
 
 
 def test_known_scores_make_a_second_run_quick_and_no_other(
