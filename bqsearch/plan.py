@@ -82,6 +82,10 @@ class Choice:
             raise PlanError(f"bins are halved from the 4 that binquant begins with; not {self}")
 
     def __str__(self) -> str:
+        return self._text
+
+    @cached_property
+    def _text(self) -> str:
         pruned = "" if self.prune is None else f"-{self.prune}"
         halved = "-halves" + ".".join(map(str, self.halves)) if self.halves else ""
         resident = "-ram" if self.placement == "ram" else ""

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import cho_solve, cholesky, solve_triangular  # type: ignore[import-untyped]
+from scipy.linalg import cho_solve, cholesky  # type: ignore[import-untyped]
+from scipy.linalg.lapack import dtrtrs  # type: ignore[import-untyped]
 
 from bqsearch.types import Floats
 
@@ -36,7 +37,7 @@ class Belief:
         mean = cho_solve((root, False), features.T @ targets + prior, check_finite=False)
         return cls(mean=np.asarray(mean, np.float64), root=np.asarray(root, np.float64))
 
-    def drawn(self, rng: np.random.Generator) -> Floats:
-        """`(layers,)` weights."""
-        apart = solve_triangular(self.root, rng.standard_normal(len(self.mean)), check_finite=False)
-        return np.asarray(self.mean + apart, np.float64)
+    def drawn(self, rng: np.random.Generator, count: int) -> Floats:
+        """So many `(count, layers)` weights."""
+        apart, _ = dtrtrs(self.root, rng.standard_normal((len(self.mean), count)))
+        return np.asarray(self.mean + apart.T, np.float64)

@@ -115,12 +115,11 @@ class Walk:
         steps = np.searchsorted(-bytes_, -sizes)
         return np.where(steps < len(bytes_), distortion[np.minimum(steps, len(bytes_) - 1)], np.inf)
 
-    def down_to(self, nbytes: float, least: float, weights: Floats) -> "Descent":
+    def down_to(self, nbytes: float, weights: Floats) -> "Descent":
         """As far down as is needed for so many bytes.
 
         Args:
             nbytes: To keep within.
-            least: What its first rungs distort under the weights.
             weights: `(layers,)` factors on the layers' distortions.
         """
         slope = self.slope * weights[self.layer]
@@ -129,9 +128,18 @@ class Walk:
         count = 0 if self.largest <= nbytes else min(int(np.searchsorted(-sizes, -nbytes)) + 1, len(order))
         taken = order[:count]
         size = float(sizes[count - 1]) if count else self.largest
-        spare = float(slope[taken[-1]]) * max(0.0, nbytes - size) if count else 0.0
-        bound = least + float(slope[taken] @ self.saved[taken]) - spare
-        return Descent(walk=self, taken=taken, size=size, bound=bound if size <= nbytes else np.inf)
+        return Descent(walk=self, taken=taken, size=size, price=float(slope[taken[-1]]) if count else 0.0)
+
+    def bound(self, nbytes: float, price: float, weights: Floats) -> float:
+        """What every plan within so many bytes adds at least to the distortion of the first rungs: Everett's dual.
+
+        Args:
+            nbytes: To keep within.
+            price: Distortion for a byte, any; the nearer to that of the best plan's last step, the closer the bound.
+            weights: `(layers,)` factors on the layers' distortions.
+        """
+        gains = np.minimum(self.slope * weights[self.layer] - price, 0) @ self.saved
+        return float(gains) + price * (self.largest - nbytes)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -142,13 +150,13 @@ class Descent:
         walk: Which.
         taken: `(n,)` its steps, in the order in which they are taken.
         size: Bytes behind them.
-        bound: No plan of these codings within that size distorts less; infinite where none is within it.
+        price: Distortion that the last one costs for a byte.
     """
 
     walk: Walk
     taken: Ints
     size: float
-    bound: float
+    price: float
 
     def rungs(self, nbytes: float) -> tuple[Ints, float]:
         """Rungs `(layers,)` and their bytes: of the last steps, those are taken back that are not needed for a size."""
@@ -176,12 +184,14 @@ class Hulls:
         curves: What they lead over.
         sizes: `(sizes,)` bytes at which the walks were compared, ascending.
         near: `(sizes, walks)` which of them were worth walking there.
+        best: `(sizes,)` which distorts least there.
     """
 
     walks: tuple[Walk, ...]
     curves: Curves
     sizes: Floats
     near: Bools
+    best: Ints
 
     margin = 1.1  # a set is walked where it is within so much of the best: layers' weights may be others than 1
     most = 4  # sets at a size
@@ -199,7 +209,8 @@ class Hulls:
         near = (ranks < cls.most) & (told <= told.min(axis=1, keepdims=True) * cls.margin + np.finfo(float).tiny)
         near[0] |= [walk.smallest == low for walk in walks]
         kept = np.flatnonzero(near.any(axis=0))
-        return cls(walks=tuple(walks[i] for i in kept), curves=curves, sizes=sizes, near=near[:, kept])
+        best = told[:, kept].argmin(axis=1)
+        return cls(walks=tuple(walks[i] for i in kept), curves=curves, sizes=sizes, near=near[:, kept], best=best)
 
     @cached_property
     def smallest(self) -> float:
@@ -225,16 +236,16 @@ class Hulls:
             weights: `(layers,)` factors on the layers' distortions.
         """
         row = int(np.clip(np.searchsorted(self.sizes, nbytes, side="right") - 1, 0, len(self.sizes) - 1))
-        places = np.flatnonzero(self.near[row : row + 2].any(axis=0))
-        walks = [self.walks[place] for place in places]
-        firsts = [self.curves.distorted(walk.first, weights) for walk in walks]
-        downs = [walk.down_to(nbytes, least, weights) for walk, least in zip(walks, firsts, strict=True)]
-        best, distorted = min(downs, key=lambda down: down.size).rungs(nbytes)[0], np.inf
-        for down in sorted(downs, key=lambda down: down.bound):
-            if not down.bound < distorted:
-                break
-            rungs, _ = down.rungs(nbytes)
-            told = self.curves.distorted(rungs, weights)
-            if told < distorted:
-                best, distorted = rungs, told
-        return best
+        places = np.flatnonzero(self.near[row : row + 2].any(axis=0)).tolist()
+        best = self.walks[self.best[row]].down_to(nbytes, weights)
+        rungs, size = best.rungs(nbytes)
+        distorted = self.curves.distorted(rungs, weights) if size <= nbytes else np.inf
+        for walk in (self.walks[place] for place in places if place != self.best[row]):
+            least = self.curves.distorted(walk.first, weights)
+            if least + walk.bound(nbytes, best.price, weights) >= distorted:
+                continue
+            others, its = walk.down_to(nbytes, weights).rungs(nbytes)
+            told = self.curves.distorted(others, weights) if its <= nbytes else np.inf
+            if (told, its) < (distorted, size):
+                rungs, size, distorted = others, its, told
+        return rungs

@@ -5,6 +5,8 @@ evolutionary optimization assisted by Gaussian random field metamodels", 2005); 
 beforehand and a normally distributed loss is cut off at levels of the front.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.optimize import isotonic_regression  # type: ignore[import-untyped]
 from scipy.special import ndtr  # type: ignore[import-untyped]
@@ -40,20 +42,30 @@ def _below(level: Floats | float, mean: Floats, deviation: Floats) -> Floats:
     return np.asarray((level - mean) * ndtr(z) + deviation * density, np.float64)
 
 
-def losses(errors: Floats, lost: Floats, at: Floats) -> tuple[Floats, Floats]:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Losses:
     """What networks of some error of their outputs lose, from trials.
 
-    Args:
-        errors: `(n,)` of trials, at least one.
-        lost: `(n,)` by trials, percentage points, from wherever they are counted.
-        at: `(m,)` errors.
-
-    Returns:
-        `(m,)` means, which never fall with the error, and `(m,)` standard deviations of single trials.
+    Attributes:
+        errors: `(n,)` ascending.
+        fitted: `(n,)` percentage points, never falling, from wherever the losses of trials are counted.
+        scatter: `(n,)` standard deviation of the trials up to each.
     """
-    order = np.argsort(errors, kind="stable")
-    errors, lost = errors[order], lost[order]
-    fitted = isotonic_regression(lost).x
-    scatter = np.cumsum((lost - fitted) ** 2) / np.arange(1, len(lost) + 1)
-    last = np.clip(np.searchsorted(errors, at, side="right") - 1, 0, len(errors) - 1)
-    return np.interp(at, errors, fitted), np.maximum(np.sqrt(scatter[last]), LEAST)
+
+    errors: Floats
+    fitted: Floats
+    scatter: Floats
+
+    @classmethod
+    def of(cls, errors: Floats, lost: Floats) -> "Losses":
+        """Of `(n,)` trials, at least one."""
+        order = np.argsort(errors, kind="stable")
+        lost = lost[order]
+        fitted = np.asarray(isotonic_regression(lost).x, np.float64)
+        variance = np.cumsum((lost - fitted) ** 2) / np.arange(1, len(lost) + 1)
+        return cls(errors=errors[order], fitted=fitted, scatter=np.sqrt(variance))
+
+    def at(self, errors: Floats, least: float = LEAST) -> tuple[Floats, Floats]:
+        """`(m,)` means at `(m,)` errors, and `(m,)` standard deviations of single trials, at least so large."""
+        last = np.clip(np.searchsorted(self.errors, errors, side="right") - 1, 0, len(self.errors) - 1)
+        return np.interp(errors, self.errors, self.fitted), np.maximum(self.scatter[last], least)

@@ -13,7 +13,8 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from bqsearch.search.belief import Belief
-from bqsearch.search.improvement import LEAST, improvement, losses
+from bqsearch.search.improvement import LEAST, Losses, improvement
+from bqsearch.search.litter import Parents
 from bqsearch.search.proposer import Independent, Rungs
 from bqsearch.search.seen import Seen
 from bqsearch.search.space import Space
@@ -33,11 +34,19 @@ class RateDistortionSampler(BaseSampler, Independent):
     quality is all that counts). It is the best plan of that size if those weights were true, and one that was not
     proposed before.
 
+    While trials are few, every second proposal is the most promising of a litter: plans a little smaller than one on
+    the front, with most of its layers and the others from such a draw. What they lose is foretold by their error, and
+    by what trials with which they share layers lost beyond theirs.
+
     Args:
         seed: Of the draws, which depend on the trial's number besides.
         space: With the bank's predictions.
     """
 
+    bred = 0.5  # share of the proposals that come of a litter
+    litter = 24  # plans that one of those is picked from
+    enough = 6  # trials before that
+    plenty = 200  # trials from which on a proposal is not worth so much time any more
     share = 0.9  # of the proposals whose size is drawn by what it promises; the rest spread over the whole front
     cells = 32  # sizes that are looked at for that
     finest = 8  # of those, the largest, which are tried where nothing promises anything
@@ -48,13 +57,15 @@ class RateDistortionSampler(BaseSampler, Independent):
     memory = 256  # trials, those of the nearest sizes
     near = 0.125  # of an octave: sizes of which the same is believed
     least = 0.05  # weight
-    tries = 8  # for a plan that is new
+    tries = 4  # for a plan that is new
 
     def __init__(self, seed: int, space: Space) -> None:
         self._seed, self._space = seed, space
         self._seen = Seen(space)
         self._beliefs: dict[float, Belief] = {}
         self._promised: dict[float, tuple[Floats, Floats]] = {}  # by RAM
+        self._known: dict[float, Parents | None] = {}  # by RAM
+        self._lost: Losses | None = None
         self._open: deque[int] = deque()  # trials of a study that had not ended, ascending
         self._looked = 0  # at so many of them
 
@@ -63,15 +74,20 @@ class RateDistortionSampler(BaseSampler, Independent):
         self._seen.add(trial)
         self._beliefs.clear()
         self._promised.clear()
+        self._known.clear()
+        self._lost = None
 
     def draw(self, number: int) -> Rungs:
         """A rung for each layer, and a share of the weights."""
         space, rng = self._space, np.random.default_rng([self._seed, number])
         room = float(rng.choice(self._tighter)) if rng.random() < self.tight else np.inf
-        size = self._size(rng, room)
-        believed = self._believed(size)
+        if space.budget.frugal and rng.random() < self.bred:
+            bred = self._bred(rng, room)
+            if bred is not None:
+                return bred
         for _ in range(self.tries):
-            weights = np.maximum(believed.drawn(rng), self.least)
+            size = self._size(rng, room)
+            weights = np.maximum(self._believed(size).drawn(rng, 1)[0], self.least)
             share = int(rng.integers(space.shares)) if space.shares > 1 else 0
             proposed = space.rungs(space.within(size, weights, room), share)
             if not self._seen.knows(proposed):
@@ -108,6 +124,37 @@ class RateDistortionSampler(BaseSampler, Independent):
         del study, trial, param_distribution
         raise LookupError(f"{param_name!r} is not a layer of the space")
 
+    def _bred(self, rng: np.random.Generator, room: float) -> Rungs | None:
+        """The most promising of a litter; None where none promises anything that was not proposed before."""
+        parents = self._parents(room)
+        if parents is None:
+            return None
+        plans, added = parents.litter(rng, self.litter, self.least)
+        share = int(rng.integers(self._space.shares)) if self._space.shares > 1 else 0
+        for place in np.argsort(-added, kind="stable"):
+            rungs = self._space.rungs(plans[place], share)
+            if added[place] <= 0:
+                return None
+            if not self._seen.knows(rungs):
+                return rungs
+        return None
+
+    def _parents(self, room: float) -> Parents | None:
+        """Those of the front in so much RAM; None while there is none or little is known, and when much is."""
+        if room not in self._known:
+            front, told = self._seen.front(room), len(self._seen.told[1])
+            self._known[room] = None
+            if len(front) and self.enough <= told < self.plenty:
+                believed = self._believed(float(np.median(front[:, 0])))
+                self._known[room] = Parents.of(self._space, self._seen, believed, self._losses, self.least, room)
+        return self._known[room]
+
+    @property
+    def _losses(self) -> Losses:
+        if self._lost is None:
+            self._lost = Losses.of(self._seen.told[2], self._seen.excess)
+        return self._lost
+
     @cached_property
     def _tighter(self) -> list[float]:
         return self._space.tighter(self.rooms) or [np.inf]
@@ -119,21 +166,22 @@ class RateDistortionSampler(BaseSampler, Independent):
         if space.budget.frugal:
             if rng.random() < self.share:
                 ends, odds = self._promises(room)
-                cell = int(rng.choice(len(odds), p=odds))
+                cell = int(np.searchsorted(odds, rng.random(), side="right"))
                 low, high = ends[cell], ends[cell + 1]
             else:
                 low = min(self._seen.smallest(room), high)
         return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
     def _promises(self, room: float) -> tuple[Floats, Floats]:
-        """Ends of cells of sizes, and how likely each is to be tried: by what it is expected to add to the front."""
+        """Ends of cells of sizes, and how likely each or one before it is tried: by what it may add to the front."""
         if room not in self._promised:
             low, high = self._space.budget.within(*self._space.extent(room))
             ends = np.geomspace(low, high, self.cells + 1)
             added = self._added(np.sqrt(ends[1:] * ends[:-1]), room)
             if not added.sum() > 0:  # nothing is known, or nothing can be hoped for: what distorts least is
                 added = (np.arange(self.cells) >= self.cells - self.finest).astype(np.float64)
-            self._promised[room] = ends, added / added.sum()
+            odds = np.cumsum(added)
+            self._promised[room] = ends, odds / odds[-1]
         return self._promised[room]
 
     def _added(self, sizes: Floats, room: float) -> Floats:
@@ -144,7 +192,7 @@ class RateDistortionSampler(BaseSampler, Independent):
         front, largest = seen.front(room), space.extent()[1]
         believed = self._believed(float(front[0, 0]) if len(front) else largest)
         foretold = believed.scale * space.distorted_within(sizes, np.maximum(believed.mean, self.least), room)
-        mean, deviation = losses(errors, seen.excess, foretold)
+        mean, deviation = self._losses.at(foretold)
         floor = min(float(seen.excess[np.argmin(errors)]), -LEAST)  # to lose less than that one is luck
         return improvement(front, largest, sizes, mean, deviation, floor)
 

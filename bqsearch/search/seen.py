@@ -64,29 +64,30 @@ class Seen:
     def smallest(self, room: float) -> float:
         """Bytes of the smallest plan that kept every limit in this RAM; infinite where none did."""
         if room not in self._smallest:
-            self._smallest[room] = float(self._kept(room)[:, 0].min(initial=np.inf))
+            self._smallest[room] = float(self._figures[self._within(room), 0].min(initial=np.inf))
         return self._smallest[room]
 
+    def on_front(self, room: float) -> Ints:
+        """`(n,)` which of those told nothing undercuts in both bytes and drop in this RAM, fewest bytes first."""
+        kept = self._within(room)
+        nbytes, drops = self._figures[kept][:, [0, 3]].T
+        order = np.lexsort((drops, nbytes))
+        least = np.minimum.accumulate(drops[order])
+        return kept[order[np.diff(least, prepend=np.inf) < 0]]
+
     def front(self, room: float) -> Floats:
-        """`(n, 2)` bytes, ascending, and excess of the drop of those that nothing undercuts in both in this RAM."""
-        return _front(self._kept(room))
+        """`(n, 2)` bytes, ascending, and excess of the drop of those on the front."""
+        return self._figures[self.on_front(room)][:, [0, 3]]
 
     @property
     def excess(self) -> Floats:
         """By how much the drop of those that were run is over what is allowed, `(n,)` percentage points."""
         return self._figures[: self._count, 3]
 
-    def _kept(self, room: float) -> Floats:
-        """`(n, 2)` bytes and drops of those that kept every limit in this RAM."""
+    def _within(self, room: float) -> Ints:
+        """`(n,)` which of those told kept every limit in this RAM."""
         figures = self._figures[: self._count]
-        return figures[np.isfinite(figures[:, 2]) & (figures[:, 2] <= room)][:, [0, 3]]
-
-
-def _front(points: Floats) -> Floats:
-    """Those of `(n, 2)` points that no other undercuts in both, fewest bytes first."""
-    points = points[np.lexsort((points[:, 1], points[:, 0]))]
-    least = np.minimum.accumulate(points[:, 1])
-    return points[np.diff(least, prepend=np.inf) < 0]
+        return np.flatnonzero(np.isfinite(figures[:, 2]) & (figures[:, 2] <= room))
 
 
 def _key(rungs: Mapping[str, int]) -> bytes:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bqsearch.search.hypervolume import hypervolume
-from bqsearch.search.improvement import improvement, losses
+from bqsearch.search.improvement import Losses, improvement
 
 LARGEST, FLOOR = 100.0, -1.0
 DRAWS = 20_000
@@ -53,12 +53,12 @@ def grown(front: np.ndarray, size: float, excess: float) -> float:
 
 def test_losses_rise_with_the_error() -> None:
     errors = np.array([0.1, 0.4, 0.2, 0.3])
-    mean, deviation = losses(errors, np.array([0.0, 3.0, 2.0, 1.0]), np.array([0.0, 0.1, 0.25, 0.35, 9.0]))
+    mean, deviation = Losses.of(errors, np.array([0.0, 3.0, 2.0, 1.0])).at(np.array([0.0, 0.1, 0.25, 0.35, 9.0]))
     assert mean == pytest.approx([0.0, 0.0, 1.5, 2.25, 3.0])
     assert deviation == pytest.approx([0.1, 0.1, np.sqrt(0.25 / 2), np.sqrt(0.5 / 3), np.sqrt(0.5 / 4)])
 
 
 def test_one_trial_is_enough_to_guess() -> None:
-    mean, deviation = losses(np.array([0.1]), np.array([1.0]), np.array([0.0, 1.0]))
+    mean, deviation = Losses.of(np.array([0.1]), np.array([1.0])).at(np.array([0.0, 1.0]))
     assert mean.tolist() == [1.0, 1.0]
     assert deviation.tolist() == [0.1, 0.1]
