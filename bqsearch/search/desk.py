@@ -133,6 +133,8 @@ class Desk:
         while not self._closed.is_set():
             with suppress(Empty):
                 self._attend(self._said.get(timeout=max(0.0, looked + self._look - monotonic())))
+                while True:  # also what was said while the whole process stood still
+                    self._attend(self._said.get_nowait())
             if monotonic() - looked >= self._look:
                 self._attend(self._roster.look)
                 looked = monotonic()
@@ -170,7 +172,7 @@ class Roster:
         self._waiting: deque[Errand] = deque()
         self._failed: str | None = None
         self._dismissed = False
-        self._seats = [_Seat(worker=hire()) for _ in range(workers)]
+        self._seats = [_Seat(worker=self._hired()) for _ in range(workers)]
         for seat in self._seats:
             self._await(seat)
 
@@ -189,8 +191,12 @@ class Roster:
         for seat in self._seats:
             if seat.there and seat.errands and self._late(seat):
                 self._lose(seat, WorkerLostError(f"no answer for {self._patience:g} s"))
-        if all(not seat.there and self._late(seat) for seat in self._seats):
+        absent = [seat for seat in self._seats if not seat.there and self._late(seat)]
+        if len(absent) == len(self._seats):
             self.fail(f"no worker has begun for {self._patience:g} s: {_CURE}")
+        for seat in absent:  # on a cluster it may be waiting for a core
+            self.lost.append(f"it has not begun for {self._patience:g} s")
+            seat.since = monotonic()
 
     def fail(self, reason: str, cause: Exception | None = None) -> None:
         """Give all plans up, and those that come."""
@@ -206,7 +212,13 @@ class Roster:
         for errand in self._taken():
             errand.future.cancel()
         for seat in self._seats:
-            seat.worker.end()
+            _end(seat.worker)
+
+    def _hired(self) -> Worker:
+        try:
+            return self._hire()
+        except Exception as error:  # of a system or a cluster that has no more to give
+            return _Absent(error)
 
     def _await(self, seat: _Seat) -> None:
         self._hear(seat.worker.ready, partial(self._begun, seat, seat.worker))
@@ -266,10 +278,10 @@ class Roster:
         self._replace(seat)
 
     def _replace(self, seat: _Seat) -> None:
-        seat.worker.end()
+        _end(seat.worker)
         self._waiting.extendleft(reversed(seat.errands))
         seat.errands.clear()
-        seat.worker, seat.there, seat.since = self._hire(), False, monotonic()
+        seat.worker, seat.there, seat.since = self._hired(), False, monotonic()
         self._await(seat)
         self._hand_out()
 
@@ -283,6 +295,25 @@ class Roster:
         for seat in self._seats:
             seat.errands.clear()
         return taken
+
+
+class _Absent:
+    """A worker that could not be had."""
+
+    def __init__(self, error: Exception) -> None:
+        self.ready: Future[None] = Future()
+        self.ready.set_exception(error)
+
+    def record(self, plan: Plan, rivals: Sequence[Rival]) -> Future[Answer]:
+        raise AssertionError("it has not begun")
+
+    def end(self) -> None:
+        """There is nothing to end."""
+
+
+def _end(worker: Worker) -> None:
+    with suppress(Exception):  # of a cluster that is gone: the others are to be ended too
+        worker.end()
 
 
 def _too_often(plan: Plan, error: Exception) -> PoolError:

@@ -65,7 +65,8 @@ class _Process:
         self._process = _CONTEXT.Process(target=_serve, args=(theirs, os.getpid(), content), daemon=True)
         with theirs, suppress(OSError), shielded():  # where it cannot start, the pipe ends here too
             self._process.start()
-        Thread(target=self._listen, daemon=True).start()
+        self._listener = Thread(target=self._listen, daemon=True)
+        self._listener.start()
 
     def record(self, plan: Plan, rivals: Sequence[Rival]) -> Future[Answer]:
         """See `Worker`."""
@@ -84,10 +85,12 @@ class _Process:
         if self._process.pid is not None:
             self._process.kill()
             self._process.join()
+        self._listener.join()
+        self._pipe.close()
 
     def _listen(self) -> None:
         try:
-            with self._pipe, suppress(*_GONE):
+            with suppress(*_GONE):
                 while True:
                     good, answer = self._pipe.recv()
                     with self._lock:

@@ -54,6 +54,7 @@ class RateDistortionSampler(BaseSampler, Independent):
     rooms = 8  # such sizes of RAM
     spread = 0.5  # standard deviation of the layers' weights before anything is known
     noise = 0.1  # of the errors that are measured, relative: what a sum over layers leaves out
+    apart = 4.0  # times as large or small as foretold: such errors are no sums over layers, and say nothing of them
     memory = 256  # trials, those of the nearest sizes
     near = 0.125  # of an octave: sizes of which the same is believed
     least = 0.05  # weight
@@ -126,10 +127,11 @@ class RateDistortionSampler(BaseSampler, Independent):
 
     def _bred(self, rng: np.random.Generator, room: float) -> Rungs | None:
         """The most promising of a litter; None where none promises anything that was not proposed before."""
-        parents = self._parents(room)
-        if parents is None:
-            return None
-        plans, added = parents.litter(rng, self.litter, self.least)
+        with one_thread():
+            parents = self._parents(room)
+            if parents is None:
+                return None
+            plans, added = parents.litter(rng, self.litter, self.least)
         share = int(rng.integers(self._space.shares)) if self._space.shares > 1 else 0
         for place in np.argsort(-added, kind="stable"):
             rungs = self._space.rungs(plans[place], share)
@@ -157,7 +159,8 @@ class RateDistortionSampler(BaseSampler, Independent):
 
     @cached_property
     def _tighter(self) -> list[float]:
-        return self._space.tighter(self.rooms) or [np.inf]
+        space = self._space
+        return [room for room in space.tighter(self.rooms) if space.extent(room)[0] <= space.budget.most] or [np.inf]
 
     def _size(self, rng: np.random.Generator, room: float) -> float:
         """What a plan may take, as the space counts bytes."""
@@ -176,7 +179,7 @@ class RateDistortionSampler(BaseSampler, Independent):
         """Ends of cells of sizes, and how likely each or one before it is tried: by what it may add to the front."""
         if room not in self._promised:
             low, high = self._space.budget.within(*self._space.extent(room))
-            ends = np.geomspace(low, high, self.cells + 1)
+            ends = np.maximum.accumulate(np.clip(np.geomspace(low, high, self.cells + 1), low, high))  # rounding
             added = self._added(np.sqrt(ends[1:] * ends[:-1]), room)
             if not added.sum() > 0:  # nothing is known, or nothing can be hoped for: what distorts least is
                 added = (np.arange(self.cells) >= self.cells - self.finest).astype(np.float64)
@@ -212,8 +215,10 @@ class RateDistortionSampler(BaseSampler, Independent):
         usable = (told > 0) & (distortions.sum(axis=1) > 0)
         if not usable.any():
             return Belief.before(len(self._space.ladders), self.spread)
+        ratios = told[usable] / distortions[usable].sum(axis=1)
+        scale = float(np.median(ratios))
+        usable[usable] = np.abs(np.log(ratios / scale)) <= np.log(self.apart)
         distortions, told = distortions[usable], told[usable]
-        scale = float(np.median(told / distortions.sum(axis=1)))
         doubt = self.noise * (1 + apart[nearest][usable] / np.log(2))  # doubles at twice the size
         features, targets = scale * distortions / (told * doubt)[:, None], 1 / doubt
         first = Belief.after(features, targets, self.spread)

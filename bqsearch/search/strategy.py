@@ -42,6 +42,9 @@ class Pace:
         return max(0, number - self.lag + 1) // self.batch * self.batch
 
 
+_Key = frozenset[tuple[str, int]]  # of rungs
+
+
 class Strategy(Protocol):
     """Proposes plans and learns what came of them.
 
@@ -119,8 +122,8 @@ class OptunaStrategy:
     _sweep: list[Rungs] = field(init=False, repr=False)
     _asked: deque[_Asked] = field(init=False, repr=False, default_factory=deque)
     _untold: deque[tuple[int, FrozenTrial]] = field(init=False, repr=False, default_factory=deque)  # by the pace
-    _ended: list[FrozenTrial] = field(init=False, repr=False)
-    _polished: list[Rungs] = field(init=False, repr=False)  # whether told of or not
+    _ended: list[tuple[Rungs, Record]] = field(init=False, repr=False)
+    _polished: set[_Key] = field(init=False, repr=False)  # whether told of or not
     _hopeless: float = field(init=False, repr=False, default=np.inf)  # distortion from which networks break down
     _own: int = field(init=False, repr=False)  # trials that the sampler has proposed
     _heard: int = field(init=False, repr=False, default=0)  # that those of other drivers have
@@ -130,9 +133,10 @@ class OptunaStrategy:
         self._proposer = proposer(sampler, self.directions, self.space.distributions)
         known = [trial.params for trial in self.finished]
         self._sweep = [point for point in self.space.sweep(SWEEP) if point not in known]
-        self._ended = list(self.finished)
-        self._polished = [trial.params for trial in self.finished if _is_polished(trial)]
-        sampled = [trial for trial in self.finished if not _is_polished(trial)]
+        self._ended = [(trial.params, record_of(trial)) for trial in self.finished]
+        polished = [record.plan.successive for _, record in self._ended]
+        self._polished = {_key(trial.params) for trial, was in zip(self.finished, polished, strict=True) if was}
+        sampled = [trial for trial, was in zip(self.finished, polished, strict=True) if not was]
         self._own = len(sampled)
         told = self.pace.told(len(sampled))
         self._proposer.restore(sampled[:told], sampled[told:])  # those were open when the next one was proposed
@@ -158,7 +162,7 @@ class OptunaStrategy:
         polished = self._to_polish() if self._own + self._heard >= self.trials else None
         if polished is not None:
             self._asked.append(_Asked(None, polished))
-            self._polished.append(polished)
+            self._polished.add(_key(polished))
             return replace(self.space.plan(polished), successive=True)
         self._asked.append(self._propose())
         return self.space.plan(self._asked[-1].rungs)
@@ -169,14 +173,15 @@ class OptunaStrategy:
         trial = self._ended_trial(rungs, record, {} if number is None else self._proposer.noted(number))
         if number is not None:
             self._untold.append((number, trial))
-        self._ended.append(trial)
+        self._ended.append((rungs, record))
         return trial
 
     def learn(self, trial: FrozenTrial) -> None:
         """See `Strategy`."""
-        self._ended.append(trial)
-        if _is_polished(trial):
-            self._polished.append(trial.params)
+        record = record_of(trial)
+        self._ended.append((trial.params, record))
+        if record.plan.successive:
+            self._polished.add(_key(trial.params))
             return
         self._hear(trial)
         self._heard += 1
@@ -207,10 +212,14 @@ class OptunaStrategy:
     def _to_polish(self) -> Rungs | None:
         """Rungs of a plan worth compressing once more."""
         told = self._ended[: self.pace.told(len(self._ended) + len(self._asked))]
-        records = [record_of(trial) for trial in told]
-        before = [n for n, t in enumerate(told) if t.params in self._polished and not records[n].plan.successive]
+        records = [record for _, record in told]
+        before = [
+            position
+            for position, (rungs, record) in enumerate(told)
+            if not record.plan.successive and _key(rungs) in self._polished
+        ]
         position = next_to_polish(records, before, self.directions, self.max_drop)
-        return None if position is None else told[position].params
+        return None if position is None else told[position][0]
 
     def _propose(self) -> _Asked:
         while self._untold and self._untold[0][0] < self.pace.told(self._own):
@@ -233,5 +242,5 @@ class OptunaStrategy:
         return float(self.space.distortions(np.array([rungs[ladder.layer] for ladder in self.space.ladders])).sum())
 
 
-def _is_polished(trial: FrozenTrial) -> bool:
-    return record_of(trial).plan.successive
+def _key(rungs: Rungs) -> _Key:
+    return frozenset(rungs.items())

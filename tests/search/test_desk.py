@@ -266,5 +266,47 @@ def test_a_desk_that_cannot_hire_says_so() -> None:
         while not hired[0].asked:
             sleep(0.01)
         hired[0].die()
-        with pytest.raises(PoolError, match=r"workers cannot be had \(the cluster is gone\)"):
+        with pytest.raises(PoolError, match=r"workers do not begin \(the cluster is gone\)"):
             future.result(timeout=10)
+
+
+def test_a_desk_that_can_hire_only_some_goes_on_with_those() -> None:
+    hired: list[Scripted] = []
+
+    def hire() -> Scripted:
+        if hired:
+            raise OSError("too many open files")
+        hired.append(Scripted())
+        hired[0].ready.set_result(None)
+        return hired[0]
+
+    with closing(Desk(hire, 3, LONG)) as desk:
+        future = desk.submit(plan(0), [])
+        while not hired[0].asked:
+            sleep(0.01)
+        hired[0].answer()
+        assert future.result(timeout=10) == answer_to(plan(0))
+        while len(desk.lost) < 2 * ATTEMPTS:
+            sleep(0.01)
+        assert set(desk.lost) == {"too many open files"}
+    assert hired[0].ended
+
+
+def test_who_cannot_be_ended_keeps_nobody_else() -> None:
+    office = Office(3)
+
+    def fail() -> None:
+        raise OSError("the cluster is gone")
+
+    office.hired[0].end = fail  # type: ignore[method-assign]
+    office.roster.dismiss()
+    assert [worker.ended for worker in office.hired] == [False, True, True]
+
+
+def test_who_does_not_begin_while_others_do_is_told_of() -> None:
+    office = Office(2, patience=0.1, begun=False)
+    office.begin(office.hired[0])
+    sleep(0.2)
+    office.roster.look()
+    office.roster.look()
+    assert office.roster.lost == ["it has not begun for 0.1 s"]

@@ -204,3 +204,28 @@ def test_rd_goes_where_the_front_has_room() -> None:
     tight, free = sizes_by_room(space, trials)
     sizes = np.concatenate([tight, free])
     assert ((sizes > smallest) & (sizes < largest)).mean() > 0.2
+
+
+@pytest.mark.parametrize("most", [1.0, 120.0, 165.0])
+def test_rd_goes_on_where_one_size_is_left(most: float) -> None:
+    """The limit of flash is below the smallest plan, or below that of less RAM."""
+    space = replace(two_rooms(), budget=Budget(most=most))
+    for seed in range(10):
+        sampler = RateDistortionSampler(seed, space)
+        for number in range(40):
+            drawn = sampler.draw(number)
+            assert set(drawn) == {"a", "b", "c"}
+            sampler.note(drawn)
+
+
+def test_one_error_that_is_no_sum_over_layers_does_not_change_what_is_believed(space: Space) -> None:
+    found = []
+    for far in (1.0, 1e-9):
+        sampler = RateDistortionSampler(0, space)
+        trials = [trial for trial in history(space, 60) if trial.values]
+        trials[7].user_attrs["record"]["metrics"][ERROR] *= far
+        for trial in trials:
+            sampler.learn(trial)
+        size = float(np.median(sampler._seen.told[1]))
+        found.append(sampler._believed(size).mean)
+    assert np.abs(found[0] - found[1]).max() < 0.3
