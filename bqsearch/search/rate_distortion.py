@@ -82,7 +82,7 @@ class RateDistortionSampler(BaseSampler, Independent):
         """A rung for each layer, and a share of the weights."""
         space, rng = self._space, np.random.default_rng([self._seed, number])
         room = float(rng.choice(self._tighter)) if rng.random() < self.tight else np.inf
-        if space.budget.frugal and rng.random() < self.bred:
+        if space.budget.frugal and rng.random() < self.bred and self._few:
             bred = self._bred(rng, room)
             if bred is not None:
                 return bred
@@ -141,12 +141,17 @@ class RateDistortionSampler(BaseSampler, Independent):
                 return rungs
         return None
 
+    @property
+    def _few(self) -> bool:
+        """Whether something is known, and so little that a proposal is worth its time."""
+        return self.enough <= len(self._seen.told[1]) < self.plenty
+
     def _parents(self, room: float) -> Parents | None:
         """Those of the front in so much RAM; None while there is none or little is known, and when much is."""
         if room not in self._known:
-            front, told = self._seen.front(room), len(self._seen.told[1])
+            front = self._seen.front(room)
             self._known[room] = None
-            if len(front) and self.enough <= told < self.plenty:
+            if len(front) and self._few:
                 believed = self._believed(float(np.median(front[:, 0])))
                 self._known[room] = Parents.of(self._space, self._seen, believed, self._losses, self.least, room)
         return self._known[room]
